@@ -1,0 +1,251 @@
+// Package client creates tasks and follows them, straight on PostgreSQL: alone,
+// in bulk, or inside a transaction of the caller's own, so that a task exists
+// exactly if the caller's business write does.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/taskid"
+)
+
+// Errors that callers may want to tell apart, with errors.Is.
+var (
+	ErrInvalid         = intake.ErrInvalid          // the request itself is wrong
+	ErrUnknownTemplate = catalog.ErrUnknownTemplate // no such template is registered
+	ErrNotFound        = postgres.ErrNotFound       // no such task
+)
+
+// A Client creates tasks and reads them. It is safe for concurrent use.
+type Client struct {
+	pool    *pgxpool.Pool
+	own     bool // Close closes the pool
+	names   messaging.Names
+	catalog *catalog.Catalog
+	waiter  *waiter
+	log     *slog.Logger
+}
+
+// Open connects to the database of the configuration. Close the client when it
+// is no longer needed.
+func Open(ctx context.Context, cfg config.Common) (*Client, error) {
+	pool, err := postgres.Open(ctx, cfg.Database, cfg.System.ProcessName+"-client")
+	if err != nil {
+		return nil, err
+	}
+	c := New(pool, cfg)
+	c.own = true
+	return c, nil
+}
+
+// New returns a client on the caller's pool, which stays the caller's to close.
+func New(pool *pgxpool.Pool, cfg config.Common) *Client {
+	names := messaging.NewNames(cfg.Queues)
+	return &Client{
+		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment), waiter: newWaiter(pool),
+		log: slog.Default(),
+	}
+}
+
+// Close ends what the client holds. Calls of [Client.Wait] that still wait fail.
+func (c *Client) Close() {
+	c.waiter.close()
+	if c.own {
+		c.pool.Close()
+	}
+}
+
+// A Request asks for a task.
+type Request struct {
+	// Namespace, Template and Version name the template; without a version the
+	// highest registered one is meant.
+	Namespace, Template, Version string
+	// Context is the input, encoded as JSON; it must encode to an object of at
+	// most 1 MiB. Nil stands for an empty one.
+	Context any
+	// The rest is kept with the task for people.
+	Initiator, SourceSystem, Reason string
+	Tags                            []string
+}
+
+// CreateTask creates a task and returns its id.
+func (c *Client) CreateTask(ctx context.Context, r Request) (string, error) {
+	ids, err := c.CreateTasks(ctx, []Request{r})
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// CreateTasks creates all of the tasks or none, in one round trip, and returns
+// their ids in order. One call creates up to 10,000. The error names every
+// problem of every request and wraps [ErrInvalid] or [ErrUnknownTemplate].
+func (c *Client) CreateTasks(ctx context.Context, requests []Request) ([]string, error) {
+	accepted, err := c.accept(ctx, c.pool, requests)
+	if err != nil {
+		return nil, err
+	}
+	// The tasks exist: a wake-up that fails only costs a poll interval.
+	if err := postgres.Notify(ctx, c.pool, c.channels(accepted.Namespaces)); err != nil {
+		c.log.WarnContext(ctx, "workers not woken; they find the tasks when they poll", "error", err)
+	}
+	return texts(accepted.IDs), nil
+}
+
+// CreateTaskTx creates a task inside the caller's transaction and returns its
+// id. The task exists, and runs, once the transaction commits.
+func (c *Client) CreateTaskTx(ctx context.Context, tx pgx.Tx, r Request) (string, error) {
+	ids, err := c.CreateTasksTx(ctx, tx, []Request{r})
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// CreateTasksTx is [Client.CreateTaskTx] for many tasks.
+func (c *Client) CreateTasksTx(ctx context.Context, tx pgx.Tx, requests []Request) ([]string, error) {
+	accepted, err := c.accept(ctx, tx, requests)
+	if err != nil {
+		return nil, err
+	}
+	if err := postgres.Notify(ctx, tx, c.channels(accepted.Namespaces)); err != nil {
+		return nil, err
+	}
+	return texts(accepted.IDs), nil
+}
+
+func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request) (intake.Accepted, error) {
+	wanted := make([]intake.Request, len(requests))
+	var problems []error
+	for i, r := range requests {
+		wanted[i] = intake.Request{
+			Template:  postgres.TemplateName{Namespace: r.Namespace, Name: r.Template, Version: r.Version},
+			Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+		}
+		if r.Context == nil {
+			continue
+		}
+		raw, err := json.Marshal(r.Context)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%w: encode the context of task %d: %w", ErrInvalid, i+1, err))
+		}
+		wanted[i].Context = raw
+	}
+	if len(problems) > 0 {
+		return intake.Accepted{}, errors.Join(problems...)
+	}
+	return intake.Accept(ctx, db, c.catalog, wanted)
+}
+
+func (c *Client) channels(namespaces []string) []string {
+	channels := make([]string, len(namespaces))
+	for i, ns := range namespaces {
+		channels[i] = c.names.StepsChannel(ns)
+	}
+	return channels
+}
+
+func texts(ids []uuid.UUID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
+}
+
+// A Task is a task as it stands.
+type Task struct {
+	ID                           string
+	Namespace, Template, Version string
+	State                        tasker.TaskState
+	Context                      json.RawMessage
+	CreatedAt                    time.Time
+	FinishedAt                   *time.Time // nil while it is open
+	Steps                        []Step
+}
+
+// A Step is a step of a task as it stands.
+type Step struct {
+	ID, Name    string
+	State       tasker.StepState
+	DependsOn   []string // names
+	Attempt     int      // attempts begun
+	MaxAttempts int
+	WorkerID    string // the worker that claimed it last
+	StartedAt   *time.Time
+	FinishedAt  *time.Time
+	Result      json.RawMessage // nil unless complete
+	Error       json.RawMessage // of the last failed attempt: kind, message, permanent
+}
+
+// Step returns the step with the given name, or nil.
+func (t *Task) Step(name string) *Step {
+	for i := range t.Steps {
+		if t.Steps[i].Name == name {
+			return &t.Steps[i]
+		}
+	}
+	return nil
+}
+
+// Task reads a task with its steps. It wraps [ErrNotFound] when there is none.
+func (c *Client) Task(ctx context.Context, id string) (*Task, error) {
+	task, err := taskid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	found, err := postgres.FindTask(ctx, c.pool, task)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := postgres.ListSteps(ctx, c.pool, task)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{
+		ID: id, Namespace: found.Namespace, Template: found.Name, Version: found.Version, State: found.State,
+		Context: found.Context, CreatedAt: found.CreatedAt, FinishedAt: found.FinishedAt,
+	}
+	for i := range steps {
+		s := &steps[i]
+		step := Step{
+			ID: taskid.Step(task, s.Ordinal).String(), Name: s.Name, State: s.State, DependsOn: s.DependsOn,
+			Attempt: int(s.Attempt), MaxAttempts: int(s.MaxAttempts), StartedAt: s.StartedAt, FinishedAt: s.FinishedAt,
+			Result: s.Result, Error: s.Error,
+		}
+		if s.WorkerID != nil {
+			step.WorkerID = *s.WorkerID
+		}
+		t.Steps = append(t.Steps, step)
+	}
+	return t, nil
+}
+
+// Wait waits until the task is in a final state, or blocked by failures and so
+// waiting for an operator, and returns it. However many calls wait, they share
+// one query.
+func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
+	task, err := taskid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := c.waiter.wait(ctx, task); err != nil {
+		return nil, fmt.Errorf("wait for task %s: %w", id, err)
+	}
+	return c.Task(ctx, id)
+}

@@ -1,0 +1,93 @@
+// Package combined plays both roles in one process, connected by local
+// hand-off: a step that becomes ready while the worker has a free slot is
+// claimed for it in the transaction that made it ready and handed over within
+// the process. Development, tests and small deployments run this way; any
+// number of split or combined processes may share the database with it.
+package combined
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+	"github.com/tasker-systems/tasker-go/orchestration"
+	"github.com/tasker-systems/tasker-go/worker"
+)
+
+// Options say what to run.
+type Options struct {
+	Handlers *tasker.Handlers
+	// Templates holds the templates to register, *.yaml and *.yml in its root.
+	Templates fs.FS
+	// Ready is called once both roles work. The addresses are those the APIs
+	// answer at, empty where one is off.
+	Ready func(orchestration, worker string)
+}
+
+// lanes is how many batches are applied at once. Two keep the database busy
+// while the program prepares the next batch; more would make the batches smaller.
+func lanes(cfg *config.Orchestration) int {
+	return min(2, cfg.EventSystems.Orchestration.Processing.MaxConcurrentOperations)
+}
+
+// Run plays both roles until ctx ends, then stops in good order. The
+// configuration must have both sections and the database the current schema.
+func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options) error {
+	if cfg.Orchestration == nil {
+		return orchestration.ErrNoSection
+	}
+	if cfg.Worker == nil {
+		return worker.ErrNoSection
+	}
+	loaded, err := templates.LoadFS(opts.Templates)
+	if err != nil {
+		return fmt.Errorf("load templates: %w", err)
+	}
+	sys, err := system.Open(ctx, cfg.Common, log)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+
+	line := handoff.New(lanes(cfg.Orchestration), cfg.Worker.Channels.EventSubscribers.CompletionBufferSize)
+	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
+	var notifier errgroup.Group
+	notifier.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	defer func() {
+		stopNotifying()
+		_ = notifier.Wait() // it returns no error
+	}()
+
+	g, ctx := errgroup.WithContext(ctx)
+	addresses := make(chan string, 1) // of the orchestration API
+	g.Go(func() error {
+		return orchestration.Serve(ctx, sys, cfg.Orchestration, orchestration.Options{
+			Line: line, Ready: func(address string) { addresses <- address },
+		})
+	})
+	g.Go(func() error {
+		defer line.Close() // also when the worker fails to start
+		return worker.Serve(ctx, sys, cfg.Worker, worker.Role{
+			Handlers: opts.Handlers, Templates: loaded, Line: line,
+			Ready: func(address string) {
+				if opts.Ready == nil {
+					return
+				}
+				select {
+				case orchestrationAddress := <-addresses:
+					opts.Ready(orchestrationAddress, address)
+				case <-ctx.Done():
+				}
+			},
+		})
+	})
+	return g.Wait()
+}

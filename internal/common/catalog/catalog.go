@@ -1,0 +1,250 @@
+// Package catalog keeps task templates: it registers them in the database and
+// hands out the definitions that tasks run by.
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+)
+
+// ErrUnknownTemplate says that no template of a name is registered.
+var ErrUnknownTemplate = errors.New("unknown template")
+
+// An Entry is a registered definition, ready for the engine. It is read-only.
+type Entry struct {
+	ID       uuid.UUID
+	Template *templates.Template // as it is in this environment
+	Queue    string              // of its namespace
+	Steps    []postgres.NewStep  // what a new task gets
+	Configs  []json.RawMessage   // handler.initialization, by step
+	graph    *templates.Graph
+}
+
+// Step returns the definition of the step with the given name and its place.
+func (e *Entry) Step(name string) (*templates.Step, int, bool) {
+	i, ok := e.graph.Ordinal(name)
+	if !ok {
+		return nil, 0, false
+	}
+	return &e.Template.Steps[i], i, true
+}
+
+// Catalog finds definitions by name and by id. Definitions never change, so
+// those it has seen stay in memory. It is safe for concurrent use.
+type Catalog struct {
+	db          postgres.DB
+	names       messaging.Names
+	environment config.Environment
+
+	mu   sync.RWMutex
+	byID map[uuid.UUID]*Entry
+}
+
+// New returns a catalog over db for processes of the given environment.
+func New(db postgres.DB, names messaging.Names, environment config.Environment) *Catalog {
+	return &Catalog{db: db, names: names, environment: environment, byID: map[uuid.UUID]*Entry{}}
+}
+
+// Register stores the definitions that the database lacks and creates the
+// queues of their namespaces. A definition that changed under an unchanged
+// version becomes the one that new tasks get, while running tasks keep theirs.
+// In production that is refused: there a change needs a new version.
+func (c *Catalog) Register(ctx context.Context, all []*templates.Template) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := c.refuseChanges(ctx, all); err != nil {
+		return err
+	}
+	stored := make([]postgres.StoredTemplate, len(all))
+	var queues []string
+	for i, t := range all {
+		definition, err := json.Marshal(t)
+		if err != nil {
+			return fmt.Errorf("encode template %s: %w", t.Name, err)
+		}
+		queue, err := c.names.Steps(t.Namespace)
+		if err != nil {
+			return err
+		}
+		queues = append(queues, queue)
+		stored[i] = postgres.StoredTemplate{
+			ID: uuid.Must(uuid.NewV7()), Namespace: t.Namespace, Name: t.Name, Version: t.Version,
+			Digest: t.Digest(), Definition: definition,
+		}
+	}
+	slices.Sort(queues)
+	if err := postgres.CreateQueues(ctx, c.db, slices.Compact(queues)); err != nil {
+		return err
+	}
+	return postgres.RegisterTemplates(ctx, c.db, stored)
+}
+
+func (c *Catalog) refuseChanges(ctx context.Context, all []*templates.Template) error {
+	if c.environment != config.Production {
+		return nil
+	}
+	current, err := postgres.ListTemplates(ctx, c.db)
+	if err != nil {
+		return err
+	}
+	var refused []error
+	for _, t := range all {
+		i := slices.IndexFunc(current, func(s postgres.StoredTemplate) bool {
+			return s.Namespace == t.Namespace && s.Name == t.Name && s.Version == t.Version
+		})
+		if i >= 0 && current[i].Digest != t.Digest() {
+			refused = append(refused, fmt.Errorf("template %s/%s has changed and still has version %s; give it a new version",
+				t.Namespace, t.Name, t.Version))
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// Resolve returns the current definition of each name. It wraps
+// [ErrUnknownTemplate] and names every name that has none.
+func (c *Catalog) Resolve(ctx context.Context, names []postgres.TemplateName) ([]*Entry, error) {
+	ids, err := postgres.FindTemplates(ctx, c.db, names)
+	if err != nil {
+		return nil, err
+	}
+	var unknown []error
+	for i, id := range ids {
+		if id == uuid.Nil {
+			unknown = append(unknown, fmt.Errorf("%w %s; is a worker that registers it running?", ErrUnknownTemplate, names[i]))
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, errors.Join(unknown...)
+	}
+	return c.Entries(ctx, ids)
+}
+
+// Entries returns the definitions with the given ids, in that order.
+func (c *Catalog) Entries(ctx context.Context, ids []uuid.UUID) ([]*Entry, error) {
+	if err := c.load(ctx, c.missing(ids)); err != nil {
+		return nil, err
+	}
+	entries := make([]*Entry, len(ids))
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for i, id := range ids {
+		entries[i] = c.byID[id]
+		if entries[i] == nil {
+			return nil, fmt.Errorf("template %s: %w", id, postgres.ErrNotFound)
+		}
+	}
+	return entries, nil
+}
+
+// Entry returns the definition with the given id.
+func (c *Catalog) Entry(ctx context.Context, id uuid.UUID) (*Entry, error) {
+	c.mu.RLock()
+	entry := c.byID[id]
+	c.mu.RUnlock()
+	if entry != nil {
+		return entry, nil
+	}
+	entries, err := c.Entries(ctx, []uuid.UUID{id})
+	if err != nil {
+		return nil, err
+	}
+	return entries[0], nil
+}
+
+func (c *Catalog) missing(ids []uuid.UUID) []uuid.UUID {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var missing []uuid.UUID
+	for _, id := range ids {
+		if c.byID[id] == nil && !slices.Contains(missing, id) {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+func (c *Catalog) load(ctx context.Context, ids []uuid.UUID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	stored, err := postgres.ReadTemplates(ctx, c.db, ids)
+	if err != nil {
+		return err
+	}
+	entries := make([]*Entry, len(stored))
+	for i, s := range stored {
+		if entries[i], err = c.entry(s); err != nil {
+			return fmt.Errorf("template %s/%s/%s in the database: %w", s.Namespace, s.Name, s.Version, err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range entries {
+		c.byID[e.ID] = e
+	}
+	return nil
+}
+
+func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
+	t, err := templates.Decode(s.Definition)
+	if err != nil {
+		return nil, err
+	}
+	t = t.ForEnvironment(string(c.environment))
+	queue, err := c.names.Steps(t.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{ID: s.ID, Template: t, Queue: queue, graph: t.Graph()}
+	for i := range t.Steps {
+		step := &t.Steps[i]
+		e.Steps = append(e.Steps, postgres.NewStep{
+			Name: step.Name, DependsOn: ordinals(e.graph.Parents[i]), Dependents: ordinals(e.graph.Dependents[i]),
+			MaxAttempts: maxAttempts(step.Retry),
+		})
+		var raw json.RawMessage
+		if step.Handler.Initialization != nil {
+			if raw, err = json.Marshal(step.Handler.Initialization); err != nil {
+				return nil, fmt.Errorf("encode the initialization of step %s: %w", step.Name, err)
+			}
+		}
+		e.Configs = append(e.Configs, raw)
+	}
+	return e, nil
+}
+
+// defaultAttempts is how often a step is tried whose template does not say
+// (spec/runtime.md, section 5.1: max_attempts 3).
+const defaultAttempts = 3
+
+// maxAttempts counts the first attempt, which is always made.
+func maxAttempts(r templates.Retry) int32 {
+	switch {
+	case r.Retryable != nil && !*r.Retryable:
+		return 1
+	case r.MaxAttempts == nil:
+		return defaultAttempts
+	}
+	return max(1, int32(*r.MaxAttempts)) //nolint:gosec // 0 to 100 by its range
+}
+
+// ordinals turns places in a slice into ordinals, which count from 1.
+func ordinals(places []int) []int32 {
+	out := make([]int32, len(places))
+	for i, p := range places {
+		out[i] = int32(p) + 1 //nolint:gosec // bounded by templates.MaxSteps
+	}
+	return out
+}

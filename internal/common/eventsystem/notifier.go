@@ -1,0 +1,58 @@
+package eventsystem
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+)
+
+// A Notifier wakes the listeners of other processes, after the transaction that
+// gave them work has committed. NOTIFY takes a lock that all of the server's
+// transactions with one share, so wake-ups that come while one is on its way
+// travel together.
+type Notifier struct {
+	db  postgres.DB
+	log *slog.Logger
+
+	raised *Signal
+	mu     sync.Mutex
+	due    map[string]struct{}
+}
+
+// NewNotifier returns a notifier; Run sends.
+func NewNotifier(db postgres.DB, log *slog.Logger) *Notifier {
+	return &Notifier{db: db, log: log, raised: NewSignal(), due: map[string]struct{}{}}
+}
+
+// Wake has the channel notified soon. It never blocks.
+func (n *Notifier) Wake(channel string) {
+	n.mu.Lock()
+	n.due[channel] = struct{}{}
+	n.mu.Unlock()
+	n.raised.Raise()
+}
+
+// Run sends notifications until ctx ends. One that cannot be sent is dropped:
+// readers also poll, and the reconciler wakes those that do not.
+func (n *Notifier) Run(ctx context.Context) {
+	for {
+		n.raised.Wait(ctx, -1)
+		if ctx.Err() != nil {
+			return
+		}
+		n.mu.Lock()
+		channels := slices.Sorted(maps.Keys(n.due))
+		clear(n.due)
+		n.mu.Unlock()
+		if len(channels) == 0 {
+			continue
+		}
+		if err := postgres.Notify(ctx, n.db, channels); err != nil && ctx.Err() == nil {
+			n.log.WarnContext(ctx, "wake-up not sent; readers find the work when they poll", "error", err)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+// Package intake accepts tasks: it checks requests, finds their templates and
+// inserts the tasks with all their steps, the first of them enqueued. The API
+// and package client stand on it.
+package intake
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/taskid"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+)
+
+// MaxContext is the largest context of a task, in bytes of JSON.
+const MaxContext = 1 << 20
+
+// MaxTasks is how many tasks one call may create.
+const MaxTasks = 10_000
+
+// ErrInvalid marks what is wrong with a request itself.
+var ErrInvalid = errors.New("invalid task request")
+
+// A Request asks for a task. Only Template and Context matter to the engine;
+// the rest is kept for people.
+type Request struct {
+	Template      postgres.TemplateName
+	Context       json.RawMessage // a JSON object; empty stands for {}
+	CorrelationID *uuid.UUID
+	Initiator     string
+	SourceSystem  string
+	Reason        string
+	Tags          []string
+}
+
+// Accepted are the tasks that a call created, in the order of the requests, and
+// the namespaces whose workers should be woken.
+type Accepted struct {
+	IDs        []uuid.UUID
+	Namespaces []string
+}
+
+// Accept creates tasks: all of them or, when one is invalid, none. Every
+// problem of every request is reported, wrapping [ErrInvalid] or
+// [catalog.ErrUnknownTemplate]. When db is a transaction the tasks become
+// visible, and run, once it commits.
+func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
+	if err := check(requests); err != nil {
+		return Accepted{}, err
+	}
+	entries, err := resolve(ctx, c, requests)
+	if err != nil {
+		return Accepted{}, err
+	}
+	accepted := Accepted{IDs: make([]uuid.UUID, len(requests))}
+	groups := map[uuid.UUID]int{} // template → place in batch
+	var batch []postgres.NewTasks
+	for i := range requests {
+		e := entries[i]
+		at, seen := groups[e.ID]
+		if !seen {
+			at = len(batch)
+			groups[e.ID] = at
+			batch = append(batch, postgres.NewTasks{Template: e.ID, Queue: e.Queue, Steps: e.Steps})
+			accepted.Namespaces = append(accepted.Namespaces, e.Template.Namespace)
+		}
+		accepted.IDs[i] = taskid.New()
+		batch[at].Tasks = append(batch[at].Tasks, newTask(accepted.IDs[i], &requests[i]))
+	}
+	if err := postgres.CreateTasks(ctx, db, batch); err != nil {
+		if postgres.IsDataError(err) {
+			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))
+		}
+		return Accepted{}, err
+	}
+	return accepted, nil
+}
+
+func newTask(id uuid.UUID, r *Request) postgres.NewTask {
+	t := postgres.NewTask{
+		ID: id, Context: r.Context, CorrelationID: r.CorrelationID, Initiator: r.Initiator,
+		SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+	}
+	if len(t.Context) == 0 {
+		t.Context = json.RawMessage(`{}`)
+	}
+	return t
+}
+
+// check looks at the requests alone.
+func check(requests []Request) error {
+	if len(requests) == 0 || len(requests) > MaxTasks {
+		return fmt.Errorf("%w: %d tasks; one call creates 1 to %d", ErrInvalid, len(requests), MaxTasks)
+	}
+	var problems []error
+	for i := range requests {
+		for _, p := range problemsOf(&requests[i]) {
+			if len(requests) > 1 {
+				p = fmt.Sprintf("task %d: %s", i+1, p)
+			}
+			problems = append(problems, fmt.Errorf("%w: %s", ErrInvalid, p))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func problemsOf(r *Request) []string {
+	var problems []string
+	if r.Template.Namespace == "" || r.Template.Name == "" {
+		problems = append(problems, "the template needs a namespace and a name")
+	}
+	raw := bytes.TrimSpace(r.Context)
+	switch {
+	case len(raw) > MaxContext:
+		problems = append(problems, fmt.Sprintf("the context has %d bytes; at most %d are allowed", len(raw), MaxContext))
+	case len(raw) == 0:
+	case !json.Valid(raw):
+		problems = append(problems, "the context is not valid JSON")
+	case raw[0] != '{':
+		problems = append(problems, "the context must be a JSON object")
+	}
+	return problems
+}
+
+// resolve finds the definition of each request, looking every name up once.
+func resolve(ctx context.Context, c *catalog.Catalog, requests []Request) ([]*catalog.Entry, error) {
+	places := map[postgres.TemplateName]int{}
+	var names []postgres.TemplateName
+	for i := range requests {
+		if _, seen := places[requests[i].Template]; !seen {
+			places[requests[i].Template] = len(names)
+			names = append(names, requests[i].Template)
+		}
+	}
+	found, err := c.Resolve(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range found {
+		if err := runnable(e.Template); err != nil {
+			return nil, err
+		}
+	}
+	entries := make([]*catalog.Entry, len(requests))
+	for i := range requests {
+		entries[i] = found[places[requests[i].Template]]
+	}
+	return entries, nil
+}
+
+// runnable refuses templates whose steps come to exist at run time: the engine
+// creates all steps with the task.
+func runnable(t *templates.Template) error {
+	for i := range t.Steps {
+		if t.Steps[i].Type != templates.StepStandard {
+			return fmt.Errorf("%w: template %s/%s: step %s is of type %s; only standard steps can run so far",
+				ErrInvalid, t.Namespace, t.Name, t.Steps[i].Name, t.Steps[i].Type)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+// Package messaging names the queues and the channels that wake their readers.
+// Nothing else in the code spells the name of a queue.
+package messaging
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tasker-systems/tasker-go/config"
+)
+
+// Names builds the names of queues and channels from the configuration.
+type Names struct {
+	cfg config.Queues
+}
+
+// NewNames returns the names that cfg describes.
+func NewNames(cfg config.Queues) Names { return Names{cfg: cfg} }
+
+// maxQueueName is what PGMQ allows, in bytes.
+const maxQueueName = 47
+
+// Steps is the queue of the steps of a namespace: naming_pattern with the
+// worker namespace and the name of the namespace filled in. It is an error when
+// the name is longer than PGMQ allows.
+func (n Names) Steps(namespace string) (string, error) {
+	name := n.build(n.cfg.WorkerNamespace, namespace)
+	if len(name) > maxQueueName {
+		return "", fmt.Errorf("queue %s of namespace %s is longer than %d characters; shorten the namespace or common.queues.naming_pattern",
+			name, namespace, maxQueueName)
+	}
+	return name, nil
+}
+
+// build fills the pattern in. A name that is one of the pattern's already is
+// left as it is.
+func (n Names) build(namespace, name string) string {
+	prefix, suffix, _ := strings.Cut(strings.ReplaceAll(n.cfg.NamingPattern, "{namespace}", namespace), "{name}")
+	if strings.HasPrefix(name, prefix) && strings.HasSuffix(name, suffix) && len(name) > len(prefix)+len(suffix) {
+		return name
+	}
+	return prefix + name + suffix
+}
+
+// Results is the queue of what workers report to orchestrators.
+func (n Names) Results() string { return n.cfg.OrchestrationQueues.StepResults }
+
+// StepsChannel is the channel that wakes the workers of a namespace.
+func (n Names) StepsChannel(namespace string) string {
+	return n.cfg.WorkerNamespace + "_ready." + namespace
+}
+
+// ResultsChannel is the channel that wakes the orchestrators.
+func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "_ready" }

@@ -1,0 +1,319 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	tasker "github.com/tasker-systems/tasker-go"
+)
+
+// A Batch is a set of reported steps of one namespace, decided and ready to be
+// applied: one round trip, one transaction, whatever the number of tasks.
+type Batch struct {
+	Queue     string      // the step queue of the namespace
+	Completed []Completed // steps that succeeded
+	Failed    []Failed    // attempts that did not
+	Consumed  []Consumed  // messages that have done their duty
+	Settle    []uuid.UUID // tasks whose state may change: a leaf completed or a step failed
+	HandOff   HandOff     // the worker in this process
+}
+
+// Completed is a success. A nil Result is already on the step row.
+type Completed struct {
+	StepRef
+	Result json.RawMessage
+}
+
+// Failed is a failed attempt. The step is tried again after Delay, or has failed
+// for good when Final is set. A nil Error is already on the step row.
+type Failed struct {
+	StepRef
+	Error json.RawMessage
+	Delay time.Duration
+	Final bool
+}
+
+// Consumed are messages of one queue to delete.
+type Consumed struct {
+	Queue    string
+	Messages []Message
+}
+
+// HandOff reserves room in a worker of this process: up to Slots steps that
+// become ready are claimed for it in the same statement and never wait.
+type HandOff struct {
+	Process uuid.UUID
+	Slots   int
+	Lease   time.Duration
+}
+
+// Applied is what a batch brought about.
+type Applied struct {
+	HandedOff []ClaimedStep // for the worker of this process; without Template and Context
+	Enqueued  int           // steps that became ready and wait on the queue
+	Completed int           // successes that counted; the rest came late
+	Failed    int           // failures that counted
+	Settled   []SettledTask // tasks whose state changed
+}
+
+// A SettledTask is a task whose state a batch changed.
+type SettledTask struct {
+	Task  uuid.UUID
+	State tasker.TaskState
+}
+
+// Whoever decides about a task locks it first and decides in the next
+// statement, whose snapshot sees what the previous holder of the lock did. So
+// two appliers never each take the other's step for the last open one.
+const lockTasksSQL = `
+	select from tasker.tasks
+	where task_id = any ($1)
+	order by task_id
+	for no key update`
+
+// completeSQL completes steps, counts their dependents down and enqueues those
+// that reach zero: claimed at birth for the worker of this process while it has
+// slots ($6), waiting on the queue after that.
+//
+// The first row carries the number of successes that counted. The results of a
+// handed-off step's dependencies are looked up only when some were not reported
+// in this very batch ($8: or when the batch's own are on the rows only); the
+// caller adds those.
+func completeSQL(queue string) string {
+	return fmt.Sprintf(`
+	with reported as materialized (
+		select *
+		from unnest($1::uuid[], $2::int[], $3::int[], $4::text[]) r (task_id, ordinal, claim, result)
+	), completed as (
+		update tasker.steps s
+		set state = 'complete', result = coalesce(r.result::jsonb, s.result), error = null,
+			finished_at = coalesce(s.finished_at, now())
+		from reported r
+		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.claim = r.claim
+		and s.state in ('in_progress', 'enqueued_for_orchestration')
+		returning s.task_id, s.dependents
+	), released as (
+		select c.task_id, d.ordinal, count(*)::int as satisfied
+		from completed c
+		cross join lateral unnest(c.dependents) d (ordinal)
+		group by c.task_id, d.ordinal
+	), ready as materialized (
+		select s.task_id, s.ordinal, r.satisfied,
+			case when s.waiting_on = r.satisfied then
+				row_number() over (partition by s.waiting_on = r.satisfied order by s.task_id, s.ordinal) <= $6
+			end as handed_off
+		from released r
+		join tasker.steps s on s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal
+		where s.state = 'pending'
+	), advanced as (
+		update tasker.steps s
+		set waiting_on = s.waiting_on - r.satisfied,
+			state = case r.handed_off when true then 'in_progress' when false then 'enqueued' else 'pending' end::tasker.step_state,
+			claim = s.claim + coalesce(r.handed_off, false)::int,
+			attempt = s.attempt + coalesce(r.handed_off, false)::int,
+			process_id = case when r.handed_off then $5::uuid end,
+			enqueued_at = case when r.handed_off is not null then now() end,
+			started_at = case when r.handed_off then now() end
+		from ready r
+		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.state = 'pending'
+		returning s.task_id, s.ordinal, s.claim, s.name, s.attempt, s.max_attempts, s.depends_on,
+			s.dependents is null as leaf, r.satisfied, r.handed_off
+	), numbered as (
+		select a.*, nextval(%[2]s) as msg_id
+		from advanced a
+		where a.handed_off is not null
+	), sent as (
+		insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
+		select n.msg_id, clock_timestamp() + case when n.handed_off then make_interval(secs => $7) else interval '0' end,
+			jsonb_build_object('task', n.task_id, 'step', n.ordinal, 'claim', n.claim)
+		from numbered n
+	)
+	select counted.n, n.msg_id, n.task_id, n.ordinal, n.claim, n.name, n.attempt, n.max_attempts, n.leaf, n.depends_on,
+		n.handed_off,
+		case when n.handed_off and ($8 or cardinality(n.depends_on) > n.satisfied) then (
+			select jsonb_object_agg(p.name, p.result)
+			from unnest(n.depends_on) d (ordinal)
+			join tasker.steps p on p.task_id = any (array[n.task_id]) and p.ordinal = d.ordinal
+			where p.result is not null
+		) end
+	from (select count(*) as n from completed) counted
+	left join numbered n on true`, table(queue), sequence(queue))
+}
+
+// failSQL records failed attempts and, for those to be tried again, sends a
+// message that is due when the delay has passed.
+func failSQL(queue string) string {
+	return fmt.Sprintf(`
+	with reported as materialized (
+		select *
+		from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::float8[], $6::bool[])
+			r (task_id, ordinal, claim, error, delay, final)
+	), failed as (
+		update tasker.steps s
+		set state = case when r.final then 'error' else 'waiting_for_retry' end::tasker.step_state,
+			error = coalesce(r.error::jsonb, s.error),
+			finished_at = coalesce(s.finished_at, now()),
+			next_attempt_at = case when not r.final then now() + make_interval(secs => r.delay) end
+		from reported r
+		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.claim = r.claim
+		and s.state in ('in_progress', 'enqueued_as_error_for_orchestration')
+		returning s.*
+	), logged as (
+		insert into tasker.step_attempts (task_id, ordinal, claim, attempt, process_id, started_at, finished_at, error)
+		select task_id, ordinal, claim, attempt, process_id, started_at, finished_at, error
+		from failed
+		on conflict do nothing
+	), sent as (
+		insert into pgmq.%s (vt, message)
+		select next_attempt_at, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+		from failed
+		where state = 'waiting_for_retry'
+	)
+	select count(*) from failed`, table(queue))
+}
+
+// What is left to do in a task says its state. Branches that do not depend on a
+// failed step go on; when nothing can, the task is blocked if steps wait on the
+// failure and in error if none does.
+const settleSQL = `
+	with counted as (
+		select s.task_id,
+			bool_or(s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
+				'enqueued_as_error_for_orchestration')) as running,
+			bool_or(s.state = 'waiting_for_retry') as retrying,
+			bool_or(s.state = 'error') as failed,
+			bool_or(s.state = 'pending') as pending
+		from tasker.steps s
+		where s.task_id = any ($1)
+		group by s.task_id
+	), decided as (
+		select task_id, case
+			when running then 'steps_in_process'
+			when retrying then 'waiting_for_retry'
+			when failed and pending then 'blocked_by_failures'
+			when failed then 'error'
+			when pending then 'waiting_for_dependencies'
+			else 'complete'
+		end::tasker.task_state as state
+		from counted
+	)
+	update tasker.tasks t
+	set state = d.state, finished_at = case when d.state in ('complete', 'error') then now() end
+	from decided d
+	where t.task_id = any (array[d.task_id]) and t.state <> d.state and t.finished_at is null
+	returning t.task_id, t.state`
+
+// Apply applies a batch in one transaction and one round trip. A result that
+// PostgreSQL refuses fails the whole call and changes nothing: see
+// [IsDataError].
+func Apply(ctx context.Context, db DB, batch Batch) (Applied, error) {
+	var applied Applied
+	if len(batch.Completed)+len(batch.Failed)+len(batch.Consumed)+len(batch.Settle) == 0 {
+		return applied, fmt.Errorf("apply results: %w", errEmptyBatch)
+	}
+	b := &pgx.Batch{}
+	queueLock(b, batch)
+	queueComplete(b, batch, &applied)
+	queueFail(b, batch, &applied)
+	if len(batch.Settle) > 0 {
+		b.Queue(settleSQL, batch.Settle).Query(func(rows pgx.Rows) (err error) {
+			applied.Settled, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SettledTask])
+			return err
+		})
+	}
+	for _, c := range batch.Consumed {
+		ids, tasks, ordinals, claims := messages(c.Messages)
+		b.Queue(deleteSQL(c.Queue), ids, tasks, ordinals, claims)
+	}
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
+		return Applied{}, fmt.Errorf("apply %d results: %w", len(batch.Completed)+len(batch.Failed), err)
+	}
+	return applied, nil
+}
+
+func queueLock(b *pgx.Batch, batch Batch) {
+	tasks := make([]uuid.UUID, 0, len(batch.Completed)+len(batch.Failed)+len(batch.Settle))
+	for i := range batch.Completed {
+		tasks = append(tasks, batch.Completed[i].Task)
+	}
+	for i := range batch.Failed {
+		tasks = append(tasks, batch.Failed[i].Task)
+	}
+	tasks = append(tasks, batch.Settle...)
+	b.Queue(lockTasksSQL, tasks)
+}
+
+func queueComplete(b *pgx.Batch, batch Batch, applied *Applied) {
+	if len(batch.Completed) == 0 {
+		return
+	}
+	tasks, ordinals, claims := refs(batch.Completed, func(c *Completed) StepRef { return c.StepRef })
+	results := make([]*string, len(batch.Completed))
+	stored := false // some results are on the rows only
+	for i, c := range batch.Completed {
+		if c.Result == nil {
+			stored = true
+			continue
+		}
+		s := string(c.Result)
+		results[i] = &s
+	}
+	h := batch.HandOff
+	b.Queue(completeSQL(batch.Queue), tasks, ordinals, claims, results, h.Process, h.Slots, seconds(h.Lease), stored).
+		Query(func(rows pgx.Rows) error { return scanAdvanced(rows, applied) })
+}
+
+// scanAdvanced reads the rows of completeSQL.
+func scanAdvanced(rows pgx.Rows, applied *Applied) error {
+	for rows.Next() {
+		var id *int64 // null: nothing became ready
+		var task *uuid.UUID
+		var ordinal, claim, attempt, maxAttempts *int32
+		var name *string
+		var leaf, handedOff *bool
+		var dependsOn []int32
+		var raw []byte
+		if err := rows.Scan(&applied.Completed, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
+			&dependsOn, &handedOff, &raw); err != nil {
+			return err
+		}
+		switch {
+		case id == nil:
+		case !*handedOff:
+			applied.Enqueued++
+		default:
+			results, err := object(raw)
+			if err != nil {
+				return err
+			}
+			applied.HandedOff = append(applied.HandedOff, ClaimedStep{
+				Message: Message{ID: *id, StepRef: StepRef{Task: *task, Ordinal: *ordinal, Claim: *claim}},
+				Name:    *name, Attempt: *attempt, MaxAttempts: *maxAttempts, Leaf: *leaf, DependsOn: dependsOn, Results: results,
+			})
+		}
+	}
+	return rows.Err()
+}
+
+func queueFail(b *pgx.Batch, batch Batch, applied *Applied) {
+	if len(batch.Failed) == 0 {
+		return
+	}
+	tasks, ordinals, claims := refs(batch.Failed, func(f *Failed) StepRef { return f.StepRef })
+	errs := make([]*string, len(batch.Failed))
+	delays, finals := make([]float64, len(batch.Failed)), make([]bool, len(batch.Failed))
+	for i, f := range batch.Failed {
+		if f.Error != nil {
+			s := string(f.Error)
+			errs[i] = &s
+		}
+		delays[i], finals[i] = seconds(f.Delay), f.Final
+	}
+	b.Queue(failSQL(batch.Queue), tasks, ordinals, claims, errs, delays, finals).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&applied.Failed) })
+}

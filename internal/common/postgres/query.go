@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	tasker "github.com/tasker-systems/tasker-go"
+)
+
+// A Task is a task as it is read back.
+type Task struct {
+	ID            uuid.UUID
+	Namespace     string
+	Name          string
+	Version       string
+	State         tasker.TaskState
+	Context       json.RawMessage
+	CreatedAt     time.Time
+	FinishedAt    *time.Time
+	CorrelationID *uuid.UUID
+	Initiator     *string
+	SourceSystem  *string
+	Reason        *string
+	Tags          []string
+	Counts        Counts
+}
+
+// Counts says how many steps of a task are where.
+type Counts struct {
+	Total, Pending, Enqueued, InProgress, Waiting, Completed, Failed int
+}
+
+// A Step is a step as it is read back.
+type Step struct {
+	Ordinal       int32
+	Name          string
+	State         tasker.StepState
+	DependsOn     []string // names
+	Attempt       int32
+	MaxAttempts   int32
+	WorkerID      *string
+	EnqueuedAt    *time.Time
+	StartedAt     *time.Time
+	FinishedAt    *time.Time
+	NextAttemptAt *time.Time
+	Result        json.RawMessage
+	Error         json.RawMessage
+}
+
+const taskColumns = `t.task_id, p.namespace, p.name, p.version, t.state, t.context, t.created_at, t.finished_at,
+		t.correlation_id, t.initiator, t.source_system, t.reason, t.tags,
+		c.total, c.pending, c.enqueued, c.in_progress, c.waiting, c.completed, c.failed`
+
+const countsSQL = `
+	cross join lateral (
+		select count(*) as total,
+			count(*) filter (where s.state = 'pending') as pending,
+			count(*) filter (where s.state = 'enqueued') as enqueued,
+			count(*) filter (where s.state in ('in_progress', 'enqueued_for_orchestration',
+				'enqueued_as_error_for_orchestration')) as in_progress,
+			count(*) filter (where s.state = 'waiting_for_retry') as waiting,
+			count(*) filter (where s.state in ('complete', 'resolved_manually')) as completed,
+			count(*) filter (where s.state = 'error') as failed
+		from tasker.steps s
+		where s.task_id = t.task_id
+	) c`
+
+const findTaskSQL = `
+	select ` + taskColumns + `
+	from tasker.tasks t
+	join tasker.templates p on p.template_id = t.template_id` + countsSQL + `
+	where t.task_id = $1`
+
+// FindTask returns the task, or [ErrNotFound].
+func FindTask(ctx context.Context, db DB, id uuid.UUID) (Task, error) {
+	rows, _ := db.Query(ctx, findTaskSQL, id)
+	task, err := pgx.CollectExactlyOneRow(rows, scanTask)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Task{}, fmt.Errorf("find task %s: %w", id, err)
+	}
+	return task, nil
+}
+
+func scanTask(row pgx.CollectableRow) (Task, error) {
+	var t Task
+	c := &t.Counts
+	err := row.Scan(&t.ID, &t.Namespace, &t.Name, &t.Version, &t.State, &t.Context, &t.CreatedAt, &t.FinishedAt,
+		&t.CorrelationID, &t.Initiator, &t.SourceSystem, &t.Reason, &t.Tags,
+		&c.Total, &c.Pending, &c.Enqueued, &c.InProgress, &c.Waiting, &c.Completed, &c.Failed)
+	return t, err
+}
+
+const listStepsSQL = `
+	select s.ordinal, s.name, s.state,
+		(select array_agg(p.name order by p.ordinal) from tasker.steps p
+			where p.task_id = s.task_id and p.ordinal = any (s.depends_on)),
+		s.attempt, s.max_attempts, w.worker_id, s.enqueued_at, s.started_at, s.finished_at, s.next_attempt_at,
+		s.result, s.error
+	from tasker.steps s
+	left join tasker.workers w on w.process_id = s.process_id
+	where s.task_id = $1
+	order by s.ordinal`
+
+// ListSteps returns the steps of a task in the order of its template.
+func ListSteps(ctx context.Context, db DB, task uuid.UUID) ([]Step, error) {
+	rows, _ := db.Query(ctx, listStepsSQL, task)
+	steps, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Step])
+	if err != nil {
+		return nil, fmt.Errorf("list the steps of task %s: %w", task, err)
+	}
+	return steps, nil
+}
+
+// TaskFilter narrows a list of tasks; zero values do not narrow.
+type TaskFilter struct {
+	Namespace string
+	Name      string
+	State     tasker.TaskState
+	Before    uuid.UUID // only tasks older than this one: the next page
+	Limit     int
+}
+
+const listTasksSQL = `
+	select ` + taskColumns + `
+	from (
+		select t.*
+		from tasker.tasks t
+		join tasker.templates p on p.template_id = t.template_id
+		where ($1 = '' or p.namespace = $1) and ($2 = '' or p.name = $2)
+		and ($3 = '' or t.state = nullif($3, '')::tasker.task_state)
+		and ($4::uuid is null or t.task_id < $4)
+		order by t.task_id desc
+		limit $5
+	) t
+	join tasker.templates p on p.template_id = t.template_id` + countsSQL + `
+	order by t.task_id desc`
+
+// ListTasks returns tasks, newest first.
+func ListTasks(ctx context.Context, db DB, f TaskFilter) ([]Task, error) {
+	var before *uuid.UUID
+	if f.Before != uuid.Nil {
+		before = &f.Before
+	}
+	rows, _ := db.Query(ctx, listTasksSQL, f.Namespace, f.Name, string(f.State), before, f.Limit)
+	tasks, err := pgx.CollectRows(rows, scanTask)
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	return tasks, nil
+}
+
+const taskStatesSQL = `select task_id, state from tasker.tasks where task_id = any ($1)`
+
+// TaskStates returns the states of the tasks that exist.
+func TaskStates(ctx context.Context, db DB, ids []uuid.UUID) (map[uuid.UUID]tasker.TaskState, error) {
+	rows, _ := db.Query(ctx, taskStatesSQL, ids)
+	states := make(map[uuid.UUID]tasker.TaskState, len(ids))
+	var id uuid.UUID
+	var state tasker.TaskState
+	_, err := pgx.ForEachRow(rows, []any{&id, &state}, func() error {
+		states[id] = state
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the states of %d tasks: %w", len(ids), err)
+	}
+	return states, nil
+}

@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Rest says how long steps may rest in a state before the reconciler asks
+// whether their message is still there (orchestration.backoff.reenqueue_delays).
+type Rest struct {
+	Enqueued   time.Duration
+	InProgress time.Duration
+	Reported   time.Duration
+	Retrying   time.Duration // past the time the retry is due
+}
+
+// Lost steps are those whose message is gone. State and message change in one
+// transaction and the statement sees both at one moment, so a step that merely
+// waits in a long queue is never taken for lost.
+func resendStepsSQL(queue string) string {
+	return fmt.Sprintf(`
+	with present as materialized (
+		select (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
+			(q.message->>'claim')::int as claim
+		from pgmq.%[1]s q
+	), lost as (
+		select s.task_id, s.ordinal, s.claim, s.state, s.next_attempt_at
+		from tasker.tasks t
+		join tasker.steps s on s.task_id = t.task_id
+		where t.template_id = any ($1)
+		and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
+		and (s.state = 'enqueued' and s.enqueued_at <= now() - make_interval(secs => $2)
+			or s.state = 'in_progress' and s.started_at <= now() - make_interval(secs => $3)
+			or s.state = 'waiting_for_retry' and s.next_attempt_at <= now() - make_interval(secs => $4))
+		and not exists (
+			select 1 from present p where p.task_id = s.task_id and p.ordinal = s.ordinal and p.claim = s.claim
+		)
+		order by s.task_id, s.ordinal
+	)
+	insert into pgmq.%[1]s (vt, message)
+	select case state
+			when 'in_progress' then clock_timestamp() + make_interval(secs => $5)
+			when 'waiting_for_retry' then greatest(next_attempt_at, clock_timestamp())
+			else clock_timestamp()
+		end, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+	from lost`, table(queue))
+}
+
+// The same for reports: a step that has reported needs a pointer in the results
+// queue until it is applied.
+func resendReportsSQL(resultsQueue string) string {
+	return fmt.Sprintf(`
+	with present as materialized (
+		select (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
+			(q.message->>'claim')::int as claim
+		from pgmq.%[1]s q
+	), lost as (
+		select s.task_id, s.ordinal, s.claim, t.template_id
+		from tasker.tasks t
+		join tasker.steps s on s.task_id = t.task_id
+		where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
+		and s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
+		and s.finished_at <= now() - make_interval(secs => $1)
+		and not exists (
+			select 1 from present p where p.task_id = s.task_id and p.ordinal = s.ordinal and p.claim = s.claim
+		)
+		order by s.task_id, s.ordinal
+	)
+	insert into pgmq.%[1]s (vt, message)
+	select clock_timestamp(), jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim, 'template', template_id)
+	from lost`, table(resultsQueue))
+}
+
+// A StepQueue is the queue of a namespace with the templates whose steps go
+// through it.
+type StepQueue struct {
+	Queue     string
+	Templates []uuid.UUID
+}
+
+const listNamespaceTemplatesSQL = `select namespace, array_agg(template_id) from tasker.templates group by namespace`
+
+// TemplatesByNamespace returns the ids of all definitions by namespace.
+func TemplatesByNamespace(ctx context.Context, db DB) (map[string][]uuid.UUID, error) {
+	rows, _ := db.Query(ctx, listNamespaceTemplatesSQL)
+	byNamespace := map[string][]uuid.UUID{}
+	var namespace string
+	var ids []uuid.UUID
+	_, err := pgx.ForEachRow(rows, []any{&namespace, &ids}, func() error {
+		byNamespace[namespace] = ids
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list templates by namespace: %w", err)
+	}
+	return byNamespace, nil
+}
+
+// A joined look at whole tables wants the planner's own judgement.
+const plannerSQL = `set local plan_cache_mode = auto; set local enable_seqscan = on;
+	set local enable_hashjoin = on; set local enable_mergejoin = on`
+
+// WithPlanner runs do in a transaction in which the planner is free to choose,
+// for statements over whole tables. The statement timeout of the pool holds.
+func WithPlanner(ctx context.Context, pool *pgxpool.Pool, do func(DB) error) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, plannerSQL); err != nil {
+			return fmt.Errorf("set planner options: %w", err)
+		}
+		return do(tx)
+	})
+}
+
+// ResendSteps sends a message for every step of the queue's templates that
+// waits, runs or is due for its retry, has rested long enough, and has none. A
+// step in progress keeps its worker for one more lease. It returns how many it
+// sent.
+func ResendSteps(ctx context.Context, db DB, q StepQueue, rest Rest, lease time.Duration) (int, error) {
+	tag, err := db.Exec(ctx, resendStepsSQL(q.Queue), q.Templates, seconds(rest.Enqueued), seconds(rest.InProgress),
+		seconds(rest.Retrying), seconds(lease))
+	if err != nil {
+		return 0, fmt.Errorf("resend lost messages of %s: %w", q.Queue, err)
+	}
+	return int(tag.RowsAffected()), nil
+}
+
+// ResendReports does the same for steps that have reported.
+func ResendReports(ctx context.Context, db DB, resultsQueue string, rest Rest) (int, error) {
+	tag, err := db.Exec(ctx, resendReportsSQL(resultsQueue), seconds(rest.Reported))
+	if err != nil {
+		return 0, fmt.Errorf("resend lost messages of %s: %w", resultsQueue, err)
+	}
+	return int(tag.RowsAffected()), nil
+}
+
+// Open tasks none of whose steps can move although none has failed, or all of
+// whose steps are over: a decision about them was lost. Normal operation leaves
+// none; the reconciler settles them again.
+const unsettledSQL = `
+	select p.namespace, t.task_id
+	from tasker.tasks t
+	join tasker.templates p on p.template_id = t.template_id
+	where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually', 'blocked_by_failures')
+	and t.created_at <= now() - make_interval(secs => $1)
+	and not exists (
+		select 1
+		from tasker.steps s
+		where s.task_id = t.task_id
+		and s.state not in ('pending', 'complete', 'error', 'cancelled', 'resolved_manually')
+	)
+	order by t.task_id
+	limit $2`
+
+// FindUnsettled returns, by namespace, open tasks at least rest old whose state
+// says that work goes on although no step can move.
+func FindUnsettled(ctx context.Context, db DB, rest time.Duration, limit int) (map[string][]uuid.UUID, error) {
+	rows, _ := db.Query(ctx, unsettledSQL, seconds(rest), limit)
+	found := map[string][]uuid.UUID{}
+	var namespace string
+	var task uuid.UUID
+	_, err := pgx.ForEachRow(rows, []any{&namespace, &task}, func() error {
+		found[namespace] = append(found[namespace], task)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find unsettled tasks: %w", err)
+	}
+	return found, nil
+}
+
+// recountSQL sets waiting_on of pending steps to what their dependencies say and
+// enqueues those that wait on nothing.
+func recountSQL(queue string) string {
+	return fmt.Sprintf(`
+	with recounted as (
+		select s.task_id, s.ordinal, count(p.*) filter (where p.state not in ('complete', 'resolved_manually'))::int as open
+		from tasker.steps s
+		left join tasker.steps p on p.task_id = s.task_id and p.ordinal = any (s.depends_on)
+		where s.task_id = any ($1) and s.state = 'pending'
+		group by s.task_id, s.ordinal
+	), enqueued as (
+		update tasker.steps s
+		set waiting_on = r.open,
+			state = case when r.open = 0 then 'enqueued' else 'pending' end::tasker.step_state,
+			enqueued_at = case when r.open = 0 then now() end
+		from recounted r
+		where s.task_id = r.task_id and s.ordinal = r.ordinal and s.state = 'pending'
+		and (r.open = 0 or s.waiting_on <> r.open)
+		returning s.task_id, s.ordinal, s.claim, s.state
+	)
+	insert into pgmq.%s (vt, message)
+	select clock_timestamp(), jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+	from enqueued
+	where state = 'enqueued'`, table(queue))
+}
+
+// Settle evaluates tasks of one queue anew: recounts what their steps wait on,
+// enqueues what turns out to be ready, and sets the state of the tasks.
+func Settle(ctx context.Context, db DB, queue string, tasks []uuid.UUID) error {
+	b := &pgx.Batch{}
+	b.Queue(lockTasksSQL, tasks)
+	b.Queue(recountSQL(queue), tasks)
+	b.Queue(settleSQL, tasks)
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("settle %d tasks: %w", len(tasks), err)
+	}
+	return nil
+}
+
+const sentinelSQL = `select exists (select 1 from tasker.queue_sentinel)`
+
+// QueuesIntact reports whether the unlogged queues are as they were left. A
+// crash of the server empties them and the sentinel with them.
+func QueuesIntact(ctx context.Context, db DB) (bool, error) {
+	var intact bool
+	if err := db.QueryRow(ctx, sentinelSQL).Scan(&intact); err != nil {
+		return false, fmt.Errorf("look for the queue sentinel: %w", err)
+	}
+	return intact, nil
+}
+
+const setSentinelSQL = `insert into tasker.queue_sentinel values (true) on conflict do nothing`
+
+// MarkQueuesIntact sets the sentinel, once the queues are rebuilt.
+func MarkQueuesIntact(ctx context.Context, db DB) error {
+	if _, err := db.Exec(ctx, setSentinelSQL); err != nil {
+		return fmt.Errorf("set the queue sentinel: %w", err)
+	}
+	return nil
+}

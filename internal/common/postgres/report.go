@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// A Report is the outcome of a step on its way from a worker process to an
+// orchestrator: a result, or an error.
+type Report struct {
+	Message  // of the step, in its queue; gone once the report is stored
+	Template uuid.UUID
+	Result   json.RawMessage // nil: it failed
+	Error    json.RawMessage
+}
+
+// reportSQL stores outcomes on their steps, sends a pointer to each to the
+// results queue and deletes the messages of the steps: an accepted result
+// survives whatever happens next.
+func reportSQL(queue, resultsQueue string) string {
+	return fmt.Sprintf(`
+	with reported as materialized (
+		select *
+		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::text[], $7::text[])
+			h (msg_id, task_id, ordinal, claim, template_id, result, error)
+	), stored as (
+		update tasker.steps s
+		set state = case when h.error is null then 'enqueued_for_orchestration'
+				else 'enqueued_as_error_for_orchestration' end::tasker.step_state,
+			result = h.result::jsonb, error = h.error::jsonb, finished_at = now()
+		from reported h
+		where s.task_id = any (array[h.task_id]) and s.ordinal = h.ordinal and s.claim = h.claim
+		and s.state = 'in_progress'
+		returning s.task_id, s.ordinal, s.claim, h.template_id
+	), sent as (
+		insert into pgmq.%[2]s (vt, message)
+		select clock_timestamp(),
+			jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim, 'template', template_id)
+		from stored
+	), gone as (
+		delete from pgmq.%[1]s q
+		using reported h
+		where q.msg_id = any (array[h.msg_id]) and `+saysSQL+`
+	)
+	select count(*) from stored`, table(queue), table(resultsQueue))
+}
+
+// ReportSteps stores outcomes of steps of one queue and returns how many
+// counted; the others came after their claim was lost.
+func ReportSteps(ctx context.Context, db DB, queue, resultsQueue string, reports []Report) (int, error) {
+	ids := make([]int64, len(reports))
+	templates := make([]uuid.UUID, len(reports))
+	results, errs := make([]*string, len(reports)), make([]*string, len(reports))
+	for i, r := range reports {
+		ids[i], templates[i] = r.Message.ID, r.Template
+		results[i], errs[i] = text(r.Result), text(r.Error)
+	}
+	tasks, ordinals, claims := refs(reports, func(r *Report) StepRef { return r.StepRef })
+	var stored int
+	err := db.QueryRow(ctx, reportSQL(queue, resultsQueue), ids, tasks, ordinals, claims, templates, results, errs).Scan(&stored)
+	if err != nil {
+		return 0, fmt.Errorf("report %d steps: %w", len(reports), err)
+	}
+	return stored, nil
+}
+
+// text passes JSON as a text parameter; nil is null.
+func text(raw json.RawMessage) *string {
+	if raw == nil {
+		return nil
+	}
+	s := string(raw)
+	return &s
+}
+
+// A StoredReport is a report as an orchestrator reads it. The result itself
+// stays on the step row.
+type StoredReport struct {
+	Message     // in the results queue
+	Template    uuid.UUID
+	Name        string
+	Attempt     int32
+	MaxAttempts int32
+	Leaf        bool
+	Failed      bool
+	Error       json.RawMessage // set when Failed
+	Stale       bool            // the step has moved on: nothing but the message is left
+}
+
+// readReportsSQL reads due pointers from the results queue together with the
+// steps they point at.
+func readReportsSQL(resultsQueue string) string {
+	return fmt.Sprintf(`
+	with due as materialized (
+		select q.msg_id
+		from pgmq.%[1]s q
+		where q.vt <= clock_timestamp()
+		order by q.msg_id
+		limit $1
+		for update skip locked
+	), taken as (
+		update pgmq.%[1]s q
+		set vt = clock_timestamp() + make_interval(secs => $2), read_ct = q.read_ct + 1
+		from due d
+		where q.msg_id = any (array[d.msg_id])
+		returning q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
+			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id
+	)
+	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''), coalesce(s.attempt, 0),
+		coalesce(s.max_attempts, 0), coalesce(s.dependents is null, false),
+		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.task_id is null
+	from taken m
+	left join tasker.steps s on s.task_id = any (array[m.task_id]) and s.ordinal = m.ordinal and s.claim = m.claim
+		and s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
+	order by m.msg_id`, table(resultsQueue))
+}
+
+// ReadReports takes up to limit reports from the results queue; they come again
+// after visibility unless they are applied or deleted before.
+func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, visibility time.Duration) ([]StoredReport, error) {
+	rows, _ := db.Query(ctx, readReportsSQL(resultsQueue), limit, seconds(visibility))
+	reports, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredReport, error) {
+		var r StoredReport
+		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Attempt, &r.MaxAttempts,
+			&r.Leaf, &r.Failed, &r.Error, &r.Stale)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read results from %s: %w", resultsQueue, err)
+	}
+	return reports, nil
+}

@@ -1,0 +1,139 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// A StoredTemplate is a registered definition.
+type StoredTemplate struct {
+	ID           uuid.UUID
+	Namespace    string
+	Name         string
+	Version      string
+	Digest       string
+	Definition   json.RawMessage
+	RegisteredAt time.Time
+}
+
+const templateColumns = `template_id, namespace, name, version, digest, definition, registered_at`
+
+// A definition that is there already keeps its id; registering it again makes
+// it the newest of its version again, so that going back to an older text works.
+const registerTemplatesSQL = `
+	insert into tasker.templates (template_id, namespace, name, version, digest, definition)
+	select r.template_id, r.namespace, r.name, r.version, r.digest, r.definition::jsonb
+	from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+		r (template_id, namespace, name, version, digest, definition)
+	order by r.namespace, r.name, r.version
+	on conflict (namespace, name, version, digest) do update set registered_at = clock_timestamp()
+	where (excluded.namespace, excluded.name, excluded.version) in (
+		select namespace, name, version
+		from tasker.templates n
+		where n.registered_at > templates.registered_at and n.namespace = templates.namespace
+		and n.name = templates.name and n.version = templates.version
+	)`
+
+// RegisterTemplates stores definitions; one that is stored already stays as it
+// is. IDs must be new.
+func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate) error {
+	n := len(templates)
+	ids := make([]uuid.UUID, n)
+	namespaces, names, versions := make([]string, n), make([]string, n), make([]string, n)
+	digests, definitions := make([]string, n), make([]string, n)
+	for i, t := range templates {
+		ids[i], namespaces[i], names[i], versions[i] = t.ID, t.Namespace, t.Name, t.Version
+		digests[i], definitions[i] = t.Digest, string(t.Definition)
+	}
+	if _, err := db.Exec(ctx, registerTemplatesSQL, ids, namespaces, names, versions, digests, definitions); err != nil {
+		return fmt.Errorf("register templates: %w", err)
+	}
+	return nil
+}
+
+// The newest definition of each version.
+const listTemplatesSQL = `
+	select distinct on (namespace, name, version) ` + templateColumns + `
+	from tasker.templates
+	order by namespace, name, version, registered_at desc`
+
+// ListTemplates returns the current definition of every version of every
+// template, by namespace, name and version.
+func ListTemplates(ctx context.Context, db DB) ([]StoredTemplate, error) {
+	rows, _ := db.Query(ctx, listTemplatesSQL)
+	return collectTemplates(rows, "list templates")
+}
+
+// The current definition of a template: of the named version, or of the highest
+// version when none is named.
+const findTemplateSQL = `
+	select template_id
+	from tasker.templates
+	where namespace = $1 and name = $2 and ($3 = '' or version = $3)
+	order by string_to_array(substring(version from '^[0-9.]+'), '.')::int[] desc, registered_at desc
+	limit 1`
+
+// FindTemplates looks up the current definition of each of the three-part
+// names; uuid.Nil stands for one that does not exist. An empty version means
+// the highest.
+func FindTemplates(ctx context.Context, db DB, names []TemplateName) ([]uuid.UUID, error) {
+	b := &pgx.Batch{}
+	ids := make([]uuid.UUID, len(names))
+	for i, n := range names {
+		b.Queue(findTemplateSQL, n.Namespace, n.Name, n.Version).QueryRow(func(row pgx.Row) error {
+			if err := row.Scan(&ids[i]); !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("look up templates: %w", err)
+	}
+	return ids, nil
+}
+
+// TemplateName names a template; an empty Version means the highest.
+type TemplateName struct{ Namespace, Name, Version string }
+
+// String is namespace/name or namespace/name/version.
+func (n TemplateName) String() string {
+	if n.Version == "" {
+		return n.Namespace + "/" + n.Name
+	}
+	return n.Namespace + "/" + n.Name + "/" + n.Version
+}
+
+const readTemplatesSQL = `select ` + templateColumns + ` from tasker.templates where template_id = any ($1)`
+
+// ReadTemplates returns the definitions with the given ids, in no order.
+func ReadTemplates(ctx context.Context, db DB, ids []uuid.UUID) ([]StoredTemplate, error) {
+	rows, _ := db.Query(ctx, readTemplatesSQL, ids)
+	return collectTemplates(rows, "read templates")
+}
+
+func collectTemplates(rows pgx.Rows, doing string) ([]StoredTemplate, error) {
+	templates, err := pgx.CollectRows(rows, pgx.RowToStructByPos[StoredTemplate])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	return templates, nil
+}
+
+const namespacesSQL = `select distinct namespace from tasker.templates order by namespace`
+
+// Namespaces lists the namespaces that have templates.
+func Namespaces(ctx context.Context, db DB) ([]string, error) {
+	rows, _ := db.Query(ctx, namespacesSQL)
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	return names, nil
+}

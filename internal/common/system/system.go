@@ -1,0 +1,104 @@
+// Package system assembles what every role stands on from the common section
+// of the configuration alone: the connection pool, the names of queues, the
+// template catalog, the wake-ups and the identity of the process. Only the
+// assemblies of the roles see it; their parts are given just what they use.
+package system
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/migrations"
+)
+
+// Context is what a process has, whatever its roles. A combined process opens
+// one for both.
+type Context struct {
+	Process  uuid.UUID // owns claims; new for every start
+	Common   config.Common
+	Pool     *pgxpool.Pool
+	Names    messaging.Names
+	Catalog  *catalog.Catalog
+	Notifier *eventsystem.Notifier
+	Log      *slog.Logger
+}
+
+// Open connects to the database that cfg describes. It changes nothing there
+// and fails when the schema is older than the program.
+func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, error) {
+	if cfg.Queues.Backend != config.BackendPGMQ {
+		return nil, fmt.Errorf("common.queues.backend = %q is not built into this program; use %q", cfg.Queues.Backend, config.BackendPGMQ)
+	}
+	pool, err := postgres.Open(ctx, cfg.Database, cfg.System.ProcessName)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSchema(ctx, cfg.Database.URL); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	names := messaging.NewNames(cfg.Queues)
+	return &Context{
+		Process:  uuid.Must(uuid.NewV7()),
+		Common:   cfg,
+		Pool:     pool,
+		Names:    names,
+		Catalog:  catalog.New(pool, names, cfg.Environment),
+		Notifier: eventsystem.NewNotifier(pool, log),
+		Log:      log,
+	}, nil
+}
+
+func checkSchema(ctx context.Context, databaseURL string) error {
+	all, err := migrations.Status(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if !m.Applied {
+			return fmt.Errorf("the database at %s lacks migration %s; run `tasker-cli db migrate`", postgres.Where(databaseURL), m.Name)
+		}
+	}
+	return nil
+}
+
+// Close closes the pool. Everything that uses it must have ended.
+func (c *Context) Close() { c.Pool.Close() }
+
+// Listener returns a listener that raises the signals of the channels, with the
+// given settings for its connection.
+func (c *Context) Listener(channels map[string]*eventsystem.Signal, cfg config.Listener) *eventsystem.Listener {
+	return &eventsystem.Listener{
+		Connect:  c.connectConfig(),
+		Channels: channels,
+		Retry:    cfg.RetryInterval.Duration(),
+		Timeout:  cfg.ConnectionTimeout.Duration(),
+		Idle:     cfg.EventTimeout.Duration(),
+		Log:      c.Log,
+	}
+}
+
+func (c *Context) connectConfig() *pgx.ConnConfig { return c.Pool.Config().ConnConfig }
+
+// Register puts the process into the registry.
+func (c *Context) Register(ctx context.Context, role string, worker config.WorkerSystem, namespaces []string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return postgres.RegisterWorker(ctx, c.Pool, postgres.Worker{
+		Process: c.Process, Role: role, WorkerID: worker.WorkerID, WorkerType: worker.WorkerType,
+		Host: host, PID: os.Getpid(), Namespaces: namespaces,
+	})
+}

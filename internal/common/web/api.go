@@ -1,0 +1,143 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/tasker-systems/tasker-go/config"
+)
+
+// Settings say what API to build and how to serve it.
+type Settings struct {
+	Title   string // of the API in its OpenAPI document
+	Section string // the configuration table that Web is, as in orchestration.system.web
+	Web     config.Web
+	// Grace is how long a shutdown lets requests finish.
+	Grace time.Duration
+	// Classify names the errors that handlers return. Those to which it gives
+	// an empty code, or all when it is nil, are faults of the server.
+	Classify func(error) Code
+	Log      *slog.Logger
+}
+
+// An API is a set of routes from which the server and its OpenAPI document both
+// come. Add routes with [Handle], then Serve.
+type API struct {
+	settings Settings
+	mux      *http.ServeMux
+	huma     huma.API
+}
+
+// New returns an API that serves nothing but its own description.
+func New(s Settings) *API {
+	cfg := huma.DefaultConfig(s.Title, "v1")
+	// The library would describe itself too: with links in each body, pages
+	// that load scripts from elsewhere, and a document made without a lock.
+	cfg.CreateHooks, cfg.SchemasPath, cfg.DocsPath, cfg.OpenAPIPath = nil, "", "", ""
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Transformers = []huma.Transformer{asProblem}
+	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	mux := http.NewServeMux()
+	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
+	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(problemContext{ctx}) })
+	return a
+}
+
+// A Route is one operation of an API.
+type Route struct {
+	ID      string // unique; generated clients name a function after it
+	Method  string
+	Path    string // with {names} in braces
+	Summary string
+	Detail  string // beyond the summary, may be empty
+	Group   string // of routes in documents
+	Status  int    // of success; 0 means 200
+	// MaxBody is the largest request body in bytes; 0 means 1 MiB.
+	MaxBody int64
+	// Codes are the codes of errors it answers with, besides those that every
+	// route may.
+	Codes []Code
+}
+
+// Handle adds a route. Fields of I with a path, query or header tag, and Body,
+// are read from the request and checked by their tags; Body and fields of O with
+// a header tag are the response. The context of a request ends when its deadline
+// passes or its client goes.
+func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error)) {
+	op := huma.Operation{
+		OperationID: r.ID, Method: r.Method, Path: r.Path, Summary: r.Summary, Description: r.Detail,
+		DefaultStatus: r.Status, MaxBodyBytes: r.MaxBody, BodyReadTimeout: a.settings.Web.RequestTimeout.Duration(),
+		Responses: map[string]*huma.Response{},
+		Errors:    statuses(append(r.Codes, Unavailable)),
+	}
+	if r.Group != "" {
+		op.Tags = []string{r.Group}
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := do(ctx, in)
+		if err != nil {
+			return nil, a.problem(ctx, err)
+		}
+		return out, nil
+	})
+	delete(op.Responses, strconv.Itoa(http.StatusUnprocessableEntity)) // it is 400 here
+}
+
+func statuses(all []Code) []int {
+	set := map[int]bool{}
+	for _, c := range all {
+		set[codes[c].status] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// problem turns what a handler returned into what the client may see, and logs
+// what it may not.
+func (a *API) problem(ctx context.Context, err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	var code Code
+	if a.settings.Classify != nil {
+		code = a.settings.Classify(err)
+	}
+	level := slog.LevelWarn
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		code = DeadlineExceeded
+	case ctx.Err() != nil: // the client went, or the server stops
+		code, level = Unavailable, slog.LevelDebug
+	case code == "":
+		code, level = Internal, slog.LevelError
+	}
+	p := newProblem(code, "", requestID(ctx))
+	if p.Detail != "" {
+		a.settings.Log.Log(ctx, level, "request failed", "request_id", p.RequestID, "code", string(code), "error", err)
+		return p
+	}
+	p.Detail, p.Errors = list(err)
+	return p
+}
+
+// OpenAPI returns the description of the routes as an OpenAPI 3.1 document in
+// JSON.
+func (a *API) OpenAPI() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }
+
+// An Object is a JSON object, kept as it was written.
+type Object struct{ json.RawMessage }
+
+// Schema tells huma what an Object is.
+func (Object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}

@@ -1,0 +1,133 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// Handler returns what serves the API. Each request gets an id, a deadline and
+// an entry in the log at level debug; a panic becomes a problem.
+func (a *API) Handler() (http.Handler, error) {
+	document, err := a.OpenAPI()
+	if err != nil {
+		return nil, err
+	}
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(document) // the client may have gone
+	})
+	return http.HandlerFunc(a.serve), nil
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	id := r.Header.Get(requestIDHeader)
+	if !usableID(id) {
+		id = rand.Text()
+	}
+	w.Header().Set(requestIDHeader, id)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestIDKey{}, id), a.settings.Web.RequestTimeout.Duration())
+	defer cancel()
+	sent := &response{ResponseWriter: w}
+	defer func() {
+		a.settings.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("request_id", id),
+			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", sent.status),
+			slog.Int64("bytes", sent.bytes), slog.Duration("took", time.Since(began)))
+	}()
+	defer a.recover(ctx, sent)
+	a.route(sent, r.WithContext(ctx))
+}
+
+// recover answers for a handler that panicked. Where a part of the response is
+// on its way already, the connection is cut, so that nobody takes it for whole.
+func (a *API) recover(ctx context.Context, sent *response) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	if ctx.Err() == nil { // else huma could not write to a client that has gone
+		a.settings.Log.ErrorContext(ctx, "request panicked", "request_id", requestID(ctx), "panic", reason, "stack", string(debug.Stack()))
+	}
+	if sent.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	newProblem(Internal, "", requestID(ctx)).write(sent)
+}
+
+// route passes a request on; one that no route is for is answered with a
+// problem, where the standard library would answer with text.
+func (a *API) route(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := a.mux.Handler(r); pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	refused := &refusal{header: w.Header()} // takes over the Allow header
+	a.mux.ServeHTTP(refused, r)
+	code, detail := NotFound, "there is no route for "+r.URL.Path
+	if refused.status == http.StatusMethodNotAllowed {
+		code, detail = MethodNotAllowed, r.URL.Path+" does not know the method "+r.Method
+	}
+	newProblem(code, detail, requestID(r.Context())).write(w)
+}
+
+// A refusal takes what the standard library answers when there is no route.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) WriteHeader(status int)      { r.status = status }
+func (r *refusal) Write(p []byte) (int, error) { return len(p), nil }
+
+// A response remembers what was sent.
+type response struct {
+	http.ResponseWriter
+	status int // 0: nothing yet
+	bytes  int64
+}
+
+func (r *response) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *response) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// requestIDHeader carries the id of a request, both ways.
+const requestIDHeader = "X-Request-ID"
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// usableID reports whether an id that a client chose may go into the log.
+func usableID(id string) bool {
+	for _, c := range []byte(id) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.', c == ':':
+		default:
+			return false
+		}
+	}
+	return id != "" && len(id) <= 128
+}

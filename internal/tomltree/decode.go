@@ -1,0 +1,346 @@
+package tomltree
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Decode fills the struct that into points to from tree, which was expanded.
+//
+// Decoding is strict. Unknown keys are problems, save _docs and <known
+// key>_docs; so are absent ones without a default. Types must agree: a whole
+// number does for a decimal field, and nothing else is converted, except a
+// string that was one placeholder as a whole, whose content may become a number
+// or boolean. NaN and infinities are refused.
+//
+// Fields with a problem or an unset variable keep the value they had, and their
+// keys are returned as unsure: a check that looks at them would judge what
+// nobody wrote.
+func (s *Schema) Decode(tree *Value, into any) (unsure []string, problems []Problem) {
+	d := decoder{schema: s}
+	d.table(s.root, tree, reflect.ValueOf(into).Elem())
+	return d.unsure, d.problems
+}
+
+type decoder struct {
+	schema   *Schema
+	path     []string
+	unsure   []string
+	problems []Problem
+}
+
+func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
+	var seen uint64
+	for i := range t.entries {
+		e := &t.entries[i]
+		j := plan.index(e.key)
+		if j < 0 {
+			if !documents(plan, e.key) {
+				d.unknown(plan, e)
+			}
+			continue
+		}
+		seen |= 1 << j
+		f := &plan.fields[j]
+		d.path = append(d.path, e.key)
+		d.value(f, e.value, fieldOf(into, f))
+		d.path = d.path[:len(d.path)-1]
+	}
+	for j := range plan.fields {
+		if seen&(1<<j) == 0 {
+			d.absent(&plan.fields[j], t, into)
+		}
+	}
+}
+
+// fieldOf returns the Go field of f, the zero Value for a blank one.
+func fieldOf(into reflect.Value, f *fieldPlan) reflect.Value {
+	if f.kind == emptyField {
+		return reflect.Value{}
+	}
+	for _, i := range f.index {
+		into = into.Field(i)
+	}
+	return into
+}
+
+// documents reports whether key is documentation of one that plan knows.
+func documents(plan *structPlan, key string) bool {
+	return key == "_docs" || IsDocs(key) && plan.index(strings.TrimSuffix(key, "_docs")) >= 0
+}
+
+// absent fills in the default of f, which table t does not have.
+func (d *decoder) absent(f *fieldPlan, t *Value, into reflect.Value) {
+	d.path = append(d.path, f.key)
+	defer func() { d.path = d.path[:len(d.path)-1] }()
+	switch {
+	case f.preset != nil:
+		d.value(f, f.preset, fieldOf(into, f))
+	case f.optional:
+	case f.kind == structField && f.plan.defaulting:
+		d.table(f.plan, &Value{kind: Table, file: t.file}, fieldOf(into, f))
+	case f.kind == structField || f.kind == mapField:
+		d.problem("missing-key", t.Pos(), "is a table and it is missing", "every table of a section is required")
+	default:
+		d.problem("missing-key", t.Pos(), "is missing", "every key of a section is required")
+	}
+}
+
+func (d *decoder) value(f *fieldPlan, v *Value, into reflect.Value) {
+	if v.unset {
+		d.unsure = append(d.unsure, dotted(d.path))
+		return
+	}
+	switch f.kind {
+	case structField, emptyField:
+		if d.is(f, v, Table) {
+			d.table(f.plan, v, into)
+		}
+	case pointerField:
+		if d.is(f, v, Table) {
+			into.Set(reflect.New(f.typ.Elem()))
+			d.table(f.plan, v, into.Elem())
+		}
+	case mapField:
+		if d.is(f, v, Table) {
+			d.mapping(f, v, into)
+		}
+	case sliceField:
+		d.slice(f, v, into)
+	default:
+		d.scalar(f, v, into)
+	}
+}
+
+// is reports whether v has a kind, and makes a problem of it if not.
+func (d *decoder) is(f *fieldPlan, v *Value, kind Kind) bool {
+	if v.kind != kind {
+		d.mismatch(f, v, kind)
+	}
+	return v.kind == kind
+}
+
+func (d *decoder) mapping(f *fieldPlan, v *Value, into reflect.Value) {
+	into.Set(reflect.MakeMapWithSize(f.typ, len(v.entries)))
+	for _, e := range v.entries {
+		if e.key == "_docs" {
+			continue
+		}
+		d.path = append(d.path, e.key)
+		if d.is(f, e.value, Table) {
+			elem := reflect.New(f.typ.Elem()).Elem()
+			d.table(f.plan, e.value, elem)
+			into.SetMapIndex(reflect.ValueOf(e.key), elem)
+		}
+		d.path = d.path[:len(d.path)-1]
+	}
+}
+
+func (d *decoder) slice(f *fieldPlan, v *Value, into reflect.Value) {
+	v, problems := v.Listed(dotted(d.path))
+	if len(problems) > 0 {
+		d.problems = append(d.problems, problems...)
+		d.unsure = append(d.unsure, dotted(d.path))
+		return
+	}
+	if !d.is(f, v, Array) {
+		return
+	}
+	if n := len(v.entries); !f.length.holds(float64(n)) {
+		d.problem("out-of-range", v.Pos(), fmt.Sprintf("has %d entries, want %s", n, f.length.text), "")
+		return
+	}
+	out := reflect.MakeSlice(f.typ, len(v.entries), len(v.entries))
+	for i, e := range v.entries {
+		d.path = append(d.path, strconv.Itoa(i))
+		switch {
+		case f.elem != nil:
+			d.value(f.elem, e.value, out.Index(i))
+		case d.is(f, e.value, Table):
+			d.table(f.plan, e.value, out.Index(i))
+		}
+		d.path = d.path[:len(d.path)-1]
+	}
+	into.Set(out)
+}
+
+func (d *decoder) scalar(f *fieldPlan, v *Value, into reflect.Value) {
+	if f.kind != stringField && v.kind == String && v.expanded != nil && v.expanded.whole {
+		v = v.reread()
+	}
+	switch {
+	case f.kind == boolField && d.is(f, v, Bool):
+		into.SetBool(v.bits == 1)
+	case f.kind == intField && d.is(f, v, Integer):
+		n := int64(v.bits) //nolint:gosec // bits hold an int64
+		if into.OverflowInt(n) || !f.bounds.holds(float64(n)) {
+			d.outOfRange(f, v)
+			return
+		}
+		into.SetInt(n)
+	case f.kind == floatField && v.kind == Integer, f.kind == floatField && d.is(f, v, Float):
+		x := v.float()
+		switch {
+		case math.IsNaN(x) || math.IsInf(x, 0):
+			d.unfit("X26", f, v, "a finite number", "")
+		case !f.bounds.holds(x):
+			d.outOfRange(f, v)
+		default:
+			into.SetFloat(x)
+		}
+	case f.kind == stringField && d.is(f, v, String):
+		if d.text(f, v) {
+			into.SetString(v.text)
+		}
+	}
+}
+
+// text checks a string against the tags of its field.
+func (d *decoder) text(f *fieldPlan, v *Value) bool {
+	if n := utf8.RuneCountInString(v.text); !f.length.holds(float64(n)) {
+		message := "is empty"
+		if n > 0 {
+			message = fmt.Sprintf("has %d characters, want %s", n, f.length.text)
+		}
+		d.problem("out-of-range", v.Pos(), message+v.origin(), "")
+		return false
+	}
+	if f.enum == nil || slices.Contains(f.enum, v.text) {
+		return true
+	}
+	hint := ""
+	if near := nearest(v.text, f.enum); near != "" && !f.hides(v) {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	d.unfit("not-allowed", f, v, "one of "+strings.Join(f.enum, ", "), hint)
+	return false
+}
+
+// reread returns string v as the number or boolean that it spells, or v.
+func (v *Value) reread() *Value {
+	out := *v
+	if v.text == "true" || v.text == "false" {
+		out.kind, out.bits = Bool, 0
+		if v.text == "true" {
+			out.bits = 1
+		}
+		return &out
+	}
+	if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
+		out.kind, out.bits = Integer, uint64(n) //nolint:gosec // kept as bits
+		return &out
+	}
+	if x, err := strconv.ParseFloat(v.text, 64); err == nil {
+		out.kind, out.bits = Float, math.Float64bits(x)
+		return &out
+	}
+	return v
+}
+
+func (d *decoder) outOfRange(f *fieldPlan, v *Value) {
+	want := "a number that fits"
+	if f.bounds != nil {
+		want = f.bounds.text
+	}
+	d.unfit("out-of-range", f, v, want, "")
+}
+
+// fieldWants names what a scalar field takes.
+var fieldWants = [...]string{
+	boolField: "true or false", intField: "a whole number", floatField: "a number", stringField: "a string",
+}
+
+// mismatch reports that v, of another kind than want, stands at field f.
+func (d *decoder) mismatch(f *fieldPlan, v *Value, want Kind) {
+	wanted := want.String()
+	if want < Array {
+		wanted = fieldWants[f.kind]
+	}
+	hint := ""
+	switch {
+	case v.kind >= Array || want >= Array || v.expanded != nil:
+	case v.kind == String && v.reread().kind != String:
+		hint = "write it without the quotes"
+	case want == String:
+		hint = "write it in quotes"
+	}
+	d.unfit("wrong-type", f, v, wanted, hint)
+}
+
+// unfit reports that v is not what field f wants. A secret and what a variable
+// holds are not shown.
+func (d *decoder) unfit(code string, f *fieldPlan, v *Value, want, hint string) {
+	message := "has a value that does not fit, want " + want + v.origin()
+	switch {
+	case v.kind >= Array:
+		message = "is " + v.kind.String() + ", want " + want
+	case f.hides(v):
+	case v.kind == String:
+		message = "is " + strconv.Quote(v.text) + ", want " + want
+	default:
+		message = "is " + v.text + ", want " + want
+	}
+	d.problem(code, v.Pos(), message, hint)
+}
+
+// hides reports whether v must not be shown.
+func (f *fieldPlan) hides(v *Value) bool { return f.secret || len(v.Variables()) > 0 }
+
+// origin says which variables supplied v.
+func (v *Value) origin() string {
+	names := v.Variables()
+	if len(names) == 0 {
+		return ""
+	}
+	return " (from " + strings.Join(names, ", ") + ")"
+}
+
+func (d *decoder) problem(code string, at Pos, message, hint string) {
+	key := dotted(d.path)
+	d.unsure = append(d.unsure, key)
+	d.problems = append(d.problems, Problem{Code: code, Key: key, Pos: at, Message: message, Hint: hint})
+}
+
+func (d *decoder) unknown(plan *structPlan, e *entry) {
+	path := dotted(d.path)
+	names := make([]string, len(plan.fields))
+	for i := range plan.fields {
+		names[i] = plan.fields[i].key
+	}
+	hint := ""
+	if near := nearest(e.key, names); near != "" {
+		hint = "did you mean " + near + "?"
+	} else if other := d.schema.elsewhere(path, e.key); other != "" {
+		hint = "a key of that name is " + other
+	}
+	d.problems = append(d.problems, Problem{
+		Code: "unknown-key", Key: join(path, e.key), Pos: e.pos(), Message: "is not a known key", Hint: hint,
+	})
+}
+
+// elsewhere returns the key of the schema that ends in name and is closest to
+// path, or "" if there is none or no single one.
+func (s *Schema) elsewhere(path, name string) string {
+	best, most := "", math.MinInt
+	for _, f := range s.fields {
+		if f.Key[strings.LastIndexByte(f.Key, '.')+1:] != name {
+			continue
+		}
+		shared := 0
+		for shared < min(len(path), len(f.Key)) && path[shared] == f.Key[shared] {
+			shared++
+		}
+		switch rank := 100*shared - strings.Count(f.Key, "."); {
+		case rank > most:
+			best, most = f.Key, rank
+		case rank == most:
+			best = ""
+		}
+	}
+	return best
+}

@@ -1,0 +1,110 @@
+package tomltree
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Encode returns table v as a TOML document: its keys in their order, scalars
+// and arrays before tables, numbers as they were written. Comments are not kept.
+// Equal trees give equal bytes.
+func Encode(v *Value) []byte {
+	var b strings.Builder
+	encodeTable(&b, v, "")
+	return []byte(b.String())
+}
+
+func encodeTable(b *strings.Builder, v *Value, path string) {
+	scalars := 0
+	for _, e := range v.entries {
+		if e.value.kind != Table {
+			scalars++
+		}
+	}
+	if path != "" && (scalars > 0 || len(v.entries) == 0) {
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "[%s]\n", path)
+	}
+	for _, e := range v.entries {
+		if e.value.kind != Table {
+			b.WriteString(quoteKey(e.key) + " = ")
+			encodeValue(b, e.value)
+			b.WriteByte('\n')
+		}
+	}
+	for _, e := range v.entries {
+		if e.value.kind == Table {
+			encodeTable(b, e.value, join(path, e.key))
+		}
+	}
+}
+
+func encodeValue(b *strings.Builder, v *Value) {
+	switch v.kind {
+	case String:
+		quote(b, v.text)
+	case Array:
+		b.WriteByte('[')
+		for i, e := range v.entries {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			encodeValue(b, e.value)
+		}
+		b.WriteByte(']')
+	case Table:
+		b.WriteByte('{')
+		for i, e := range v.entries {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(quoteKey(e.key) + " = ")
+			encodeValue(b, e.value)
+		}
+		b.WriteByte('}')
+	default:
+		b.WriteString(v.text)
+	}
+}
+
+// quote writes text as a basic string.
+func quote(b *strings.Builder, text string) {
+	b.WriteByte('"')
+	for _, r := range text {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r < 0x20 || r == 0x7f:
+			fmt.Fprintf(b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+}
+
+// quoteKey returns key as it stands in a file: bare if it can be.
+func quoteKey(key string) string {
+	bare := key != ""
+	for i := range len(key) {
+		c := key[i]
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (lower(c) < 'a' || lower(c) > 'z') {
+			bare = false
+		}
+	}
+	if bare {
+		return key
+	}
+	var b strings.Builder
+	quote(&b, key)
+	return b.String()
+}

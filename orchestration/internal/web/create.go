@@ -1,0 +1,102 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/web"
+)
+
+// errTooLarge marks a context above its limit, which is answered as a body
+// above its limit is: the client need not know which of the two it met.
+var errTooLarge = errors.New("context too large")
+
+// A TaskRequest asks for a task.
+type TaskRequest struct {
+	Name          string     `json:"name" minLength:"1" doc:"Of the template" example:"order_fulfillment"`
+	Namespace     string     `json:"namespace" minLength:"1" doc:"Of the template" example:"orders"`
+	Version       string     `json:"version,omitempty" doc:"Of the template; without it the highest one"`
+	Context       web.Object `json:"context,omitempty" doc:"The input of the task, an object of at most 1 MiB; without it {}"`
+	CorrelationID *uuid.UUID `json:"correlation_id,omitempty" format:"uuid" doc:"Ties the task to others, of any system"`
+	Initiator     string     `json:"initiator,omitempty" doc:"Who asks"`
+	SourceSystem  string     `json:"source_system,omitempty" doc:"From where"`
+	Reason        string     `json:"reason,omitempty" doc:"Why"`
+	Tags          []string   `json:"tags,omitempty" nullable:"false"`
+}
+
+func (r *TaskRequest) request() intake.Request {
+	return intake.Request{
+		Template: postgres.TemplateName{Namespace: r.Namespace, Name: r.Name, Version: r.Version},
+		Context:  r.Context.RawMessage, CorrelationID: r.CorrelationID,
+		Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+	}
+}
+
+type createInput struct {
+	Body TaskRequest
+}
+
+type createOutput struct {
+	Location string `header:"Location" doc:"Where to read the task"`
+	Body     Task
+}
+
+// createTask creates a task and answers with it, without its steps.
+func (s *service) createTask(ctx context.Context, in *createInput) (*createOutput, error) {
+	ids, err := s.accept(ctx, []TaskRequest{in.Body})
+	if err != nil {
+		return nil, err
+	}
+	created, err := postgres.FindTask(ctx, s.DB, ids[0])
+	if err != nil {
+		return nil, err
+	}
+	return &createOutput{Location: "/v1/tasks/" + created.ID.String(), Body: taskOf(&created, nil)}, nil
+}
+
+type createManyInput struct {
+	Body struct {
+		Tasks []TaskRequest `json:"tasks" minItems:"1" maxItems:"10000" nullable:"false"`
+	}
+}
+
+type createManyOutput struct {
+	Body struct {
+		IDs []uuid.UUID `json:"task_uuids" nullable:"false" doc:"In the order of the requests"`
+	}
+}
+
+// createTasks creates many tasks in one transaction.
+func (s *service) createTasks(ctx context.Context, in *createManyInput) (*createManyOutput, error) {
+	ids, err := s.accept(ctx, in.Body.Tasks)
+	if err != nil {
+		return nil, err
+	}
+	out := &createManyOutput{}
+	out.Body.IDs = ids
+	return out, nil
+}
+
+// accept creates tasks and wakes who runs their first steps.
+func (s *service) accept(ctx context.Context, asked []TaskRequest) ([]uuid.UUID, error) {
+	requests := make([]intake.Request, len(asked))
+	for i := range asked {
+		if n := len(asked[i].Context.RawMessage); n > intake.MaxContext {
+			return nil, fmt.Errorf("%w: that of task %d has %d bytes; at most %d are allowed", errTooLarge, i+1, n, intake.MaxContext)
+		}
+		requests[i] = asked[i].request()
+	}
+	accepted, err := intake.Accept(ctx, s.DB, s.Catalog, requests)
+	if err != nil {
+		return nil, err
+	}
+	for _, namespace := range accepted.Namespaces {
+		s.Notifier.Wake(s.Names.StepsChannel(namespace))
+	}
+	return accepted.IDs, nil
+}

@@ -1,0 +1,179 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+)
+
+type readInput struct {
+	ID     uuid.UUID `path:"task_uuid" format:"uuid"`
+	Wait   patience  `query:"wait" example:"30s" doc:"How long to wait for a final state"`
+	Prefer string    `header:"Prefer" example:"wait=30" doc:"The same in seconds; the query counts more"`
+}
+
+type readOutput struct {
+	Body Task
+}
+
+// readTask answers with a task and its steps, at once or when it has ended.
+func (s *service) readTask(ctx context.Context, in *readInput) (*readOutput, error) {
+	found, err := postgres.FindTask(ctx, s.DB, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if wait := in.patience(); wait > 0 && !found.State.Terminal() {
+		s.wait(ctx, in.ID, wait)
+		if found, err = postgres.FindTask(ctx, s.DB, in.ID); err != nil {
+			return nil, err
+		}
+	}
+	steps, err := postgres.ListSteps(ctx, s.DB, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &readOutput{Body: taskOf(&found, steps)}, nil
+}
+
+// wait returns when the task has ended, the server stops, or time is up. It
+// leaves some of the request's own time for the answer.
+func (s *service) wait(ctx context.Context, id uuid.UUID, atMost time.Duration) {
+	if deadline, ok := ctx.Deadline(); ok {
+		atMost = min(atMost, time.Until(deadline)*9/10)
+	}
+	ended, forget := s.watch.await(id)
+	defer forget()
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.stopping:
+	}
+}
+
+// patience is how long the caller would wait.
+func (in *readInput) patience() time.Duration {
+	if in.Wait.Duration != 0 {
+		return in.Wait.Duration
+	}
+	for preference := range strings.SplitSeq(in.Prefer, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+		if seconds, err := strconv.Atoi(value); err == nil && strings.EqualFold(name, "wait") {
+			return time.Duration(min(seconds, maxWait)) * time.Second
+		}
+	}
+	return 0 // what a server does not understand of Prefer it ignores (RFC 7240)
+}
+
+// maxWait keeps a wait in seconds within what a Duration holds. The deadline of
+// the request bounds it further.
+const maxWait = 3600
+
+// A patience is a span of time in a query: 30s, 1m30s, or plain seconds.
+type patience struct{ time.Duration }
+
+// UnmarshalText reads a span of time.
+func (p *patience) UnmarshalText(text []byte) error {
+	raw := string(text)
+	if _, err := strconv.Atoi(raw); err == nil {
+		raw += "s"
+	}
+	d, err := time.ParseDuration(raw)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is no span of time; write 30s or 1m", text)
+	}
+	p.Duration = d
+	return nil
+}
+
+type stepsInput struct {
+	ID uuid.UUID `path:"task_uuid" format:"uuid"`
+}
+
+type stepsOutput struct {
+	Body []Step `nullable:"false"`
+}
+
+// listSteps answers with the steps of a task.
+func (s *service) listSteps(ctx context.Context, in *stepsInput) (*stepsOutput, error) {
+	steps, err := postgres.ListSteps(ctx, s.DB, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(steps) == 0 { // every task has some
+		return nil, fmt.Errorf("find task %s: %w", in.ID, postgres.ErrNotFound)
+	}
+	return &stepsOutput{Body: stepsOf(in.ID, steps)}, nil
+}
+
+type listInput struct {
+	Namespace string           `query:"namespace"`
+	Name      string           `query:"name" doc:"Of the template"`
+	State     tasker.TaskState `query:"state" enum:"pending,initializing,enqueuing_steps,steps_in_process,evaluating_results,waiting_for_dependencies,waiting_for_retry,blocked_by_failures,complete,error,cancelled,resolved_manually"`
+	Limit     int              `query:"limit" minimum:"1" maximum:"100" default:"25"`
+	After     uuid.UUID        `query:"after" format:"uuid" doc:"Only tasks older than this one: the next of the page before"`
+}
+
+type listOutput struct {
+	Body struct {
+		Tasks []TaskSummary `json:"tasks" nullable:"false"`
+		Next  *uuid.UUID    `json:"next,omitempty" format:"uuid" doc:"There are more tasks after this one"`
+	}
+}
+
+// listTasks answers with a page of tasks.
+func (s *service) listTasks(ctx context.Context, in *listInput) (*listOutput, error) {
+	found, err := postgres.ListTasks(ctx, s.DB, postgres.TaskFilter{
+		Namespace: in.Namespace, Name: in.Name, State: in.State, Before: in.After,
+		Limit: in.Limit + 1, // to learn whether there are more
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &listOutput{}
+	if len(found) > in.Limit {
+		found = found[:in.Limit]
+		out.Body.Next = &found[in.Limit-1].ID
+	}
+	out.Body.Tasks = make([]TaskSummary, len(found))
+	for i := range found {
+		out.Body.Tasks[i] = summaryOf(&found[i])
+	}
+	return out, nil
+}
+
+// A Template is a registered template by name.
+type Template struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+}
+
+type templatesOutput struct {
+	Body struct {
+		Templates []Template `json:"templates" nullable:"false"`
+	}
+}
+
+// listTemplates answers with the names of all templates.
+func (s *service) listTemplates(ctx context.Context, _ *struct{}) (*templatesOutput, error) {
+	stored, err := postgres.ListTemplates(ctx, s.DB)
+	if err != nil {
+		return nil, err
+	}
+	out := &templatesOutput{}
+	out.Body.Templates = make([]Template, len(stored))
+	for i, t := range stored {
+		out.Body.Templates[i] = Template{Namespace: t.Namespace, Name: t.Name, Version: t.Version}
+	}
+	return out, nil
+}

@@ -1,0 +1,50 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/web"
+)
+
+// How large the body of a request may be. A context may fill the body of one
+// task but for the other fields; a batch is bounded as a whole.
+const (
+	maxTaskBody  = intake.MaxContext + 64<<10
+	maxBatchBody = 32 << 20
+)
+
+// routes is the table of the API.
+func (s *service) routes(api *web.API) {
+	const tasks, templates = "tasks", "templates"
+	web.Handle(api, web.Route{
+		ID: "create-task", Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
+		Summary: "Create a task", Detail: "Its first steps are enqueued at once. The Location header says where to follow it.",
+		MaxBody: maxTaskBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.PayloadTooLarge},
+	}, s.createTask)
+	web.Handle(api, web.Route{
+		ID: "create-tasks", Method: http.MethodPost, Path: "/v1/tasks/batch", Group: tasks, Status: http.StatusCreated,
+		Summary: "Create many tasks: all of them or, when one is refused, none",
+		MaxBody: maxBatchBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.PayloadTooLarge},
+	}, s.createTasks)
+	web.Handle(api, web.Route{
+		ID: "list-tasks", Method: http.MethodGet, Path: "/v1/tasks", Group: tasks,
+		Summary: "List tasks, newest first", Detail: "Contexts and steps are left out. Pass next as after to read on.",
+		Codes: []web.Code{web.BadRequest},
+	}, s.listTasks)
+	web.Handle(api, web.Route{
+		ID: "get-task", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}", Group: tasks,
+		Summary: "Read a task with its steps",
+		Detail: "With wait, or the header Prefer: wait=seconds (RFC 7240), the answer comes once the task is in a final state, " +
+			"or when that time has passed, whatever the state is then. The server waits no longer than nine tenths of request_timeout_ms.",
+		Codes: []web.Code{web.BadRequest, web.NotFound},
+	}, s.readTask)
+	web.Handle(api, web.Route{
+		ID: "list-steps", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/workflow_steps", Group: tasks,
+		Summary: "List the steps of a task, in the order of its template", Codes: []web.Code{web.BadRequest, web.NotFound},
+	}, s.listSteps)
+	web.Handle(api, web.Route{
+		ID: "list-templates", Method: http.MethodGet, Path: "/v1/templates", Group: templates,
+		Summary: "List the registered templates, every version",
+	}, s.listTemplates)
+}

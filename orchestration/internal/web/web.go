@@ -1,0 +1,109 @@
+// Package web is the API of the orchestration role: it creates tasks and says
+// how they stand. Start reading at routes.go.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/web"
+)
+
+// Deps are what the API stands on.
+type Deps struct {
+	DB       postgres.DB
+	Catalog  *catalog.Catalog
+	Names    messaging.Names
+	Notifier *eventsystem.Notifier
+	Log      *slog.Logger
+}
+
+// Serve answers requests until ctx ends. Ready, unless nil, is called with the
+// address once it does.
+func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWeb, deps Deps, ready func(address string)) error {
+	s := &service{Deps: deps, watch: newWatcher(deps.DB, deps.Log), stopping: ctx.Done()}
+	api := newAPI(s, common, cfg)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { s.watch.run(watching) })
+	return api.Serve(ctx, ready)
+}
+
+// newAPI puts the routes together.
+func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.API {
+	api := web.New(web.Settings{
+		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
+		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Log: s.Log,
+	})
+	s.routes(api)
+	info := web.Info{
+		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
+	}
+	web.HandleHealth(api, info, []health.Check{
+		{Name: "orchestration_database", Look: s.databaseAnswers},
+		{Name: "step_queues", Look: s.queuesIntact},
+	})
+	return api
+}
+
+// A service does what the routes promise.
+type service struct {
+	Deps
+
+	watch    *watcher
+	stopping <-chan struct{} // closed when waiting requests should answer and go
+}
+
+// codeOf names the errors that are the caller's, or nobody's.
+func codeOf(err error) web.Code {
+	for _, known := range []struct {
+		err  error
+		code web.Code
+	}{
+		{errTooLarge, web.PayloadTooLarge},
+		{catalog.ErrUnknownTemplate, web.UnknownTemplate},
+		{intake.ErrInvalid, web.BadRequest},
+		{postgres.ErrNotFound, web.NotFound},
+	} {
+		if errors.Is(err, known.err) {
+			return known.code
+		}
+	}
+	if postgres.IsUnavailable(err) {
+		return web.Unavailable
+	}
+	return ""
+}
+
+func (s *service) databaseAnswers(ctx context.Context) (health.Status, string) {
+	if err := postgres.Ping(ctx, s.DB); err != nil {
+		s.Log.WarnContext(ctx, "health check failed", "check", "orchestration_database", "error", err)
+		return health.Unhealthy, "the database does not answer"
+	}
+	return health.Healthy, "the database answers"
+}
+
+// queuesIntact looks for the sentinel that a crash of the database takes along
+// with what was queued.
+func (s *service) queuesIntact(ctx context.Context) (health.Status, string) {
+	intact, err := postgres.QueuesIntact(ctx, s.DB)
+	switch {
+	case err != nil:
+		return health.Unhealthy, "unknown, since the database does not answer"
+	case !intact:
+		return health.Unhealthy, "the step queues are being rebuilt after a crash of the database"
+	}
+	return health.Healthy, "the step queues are in place"
+}

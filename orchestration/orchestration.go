@@ -1,0 +1,161 @@
+// Package orchestration plays the role that decides: it applies what workers
+// report, enqueues the steps that become ready, settles tasks and repairs what
+// crashes left behind. Run it in as many processes as the configuration allows.
+//
+// The life of a result can be read in processor.go; reconcile.go says why
+// nothing is ever stuck.
+package orchestration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
+)
+
+// ErrNoSection says that the configuration lacks the section of this role.
+var ErrNoSection = errors.New("the configuration has no [orchestration] section; load the orchestration or complete context")
+
+// Run plays the role until ctx ends, then stops in good order. The database
+// must have the current schema.
+func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	if cfg.Orchestration == nil {
+		return ErrNoSection
+	}
+	sys, err := system.Open(ctx, cfg.Common, log)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	g, serving := errgroup.WithContext(ctx)
+	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	g.Go(func() error {
+		defer stopNotifying() // the last of the others may still wake somebody
+		return Serve(serving, sys, cfg.Orchestration, Options{})
+	})
+	return g.Wait()
+}
+
+// Options are what a combined process adds.
+type Options struct {
+	// Line connects the worker in the same process; nil when there is none.
+	Line *handoff.Line
+	// Ready is called once the role works and its API answers at the address,
+	// which is empty when the API is off.
+	Ready func(address string)
+}
+
+// leaseName is the lease that the only orchestrator of standalone mode holds.
+const leaseName = "orchestration"
+
+// Serve plays the role on a system that is open already, for Run and for
+// package combined. The notifier of the system must be running. With a line it
+// ends when ctx has ended and the line is closed and empty.
+func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, opts Options) error {
+	if opts.Line == nil {
+		opts.Line = handoff.New(0, 0) // nobody reports on it
+		opts.Line.Close()
+	}
+	lease, err := takeStandaloneLease(ctx, sys, cfg)
+	if err != nil {
+		return err
+	}
+	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
+		return err
+	}
+	p := newProcessor(sys, cfg, opts.Line)
+	g, ctx := errgroup.WithContext(ctx)
+	if lease != nil {
+		g.Go(func() error { return lease.keep(ctx) })
+	}
+	reports := eventsystem.NewSignal()
+	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
+		listener := sys.Listener(map[string]*eventsystem.Signal{sys.Names.ResultsChannel(): reports}, listenerSettings(sys, cfg))
+		g.Go(func() error { listener.Run(ctx); return nil })
+	}
+	g.Go(func() error {
+		var wg sync.WaitGroup
+		for _, lane := range opts.Line.Lanes() {
+			wg.Go(func() { p.applyReported(ctx, lane) })
+		}
+		wg.Wait()
+		opts.Line.MarkDrained()
+		return nil
+	})
+	g.Go(func() error { p.applyStored(ctx, reports); return nil })
+	g.Go(func() error { newReconciler(sys, cfg, reports).run(ctx); return nil })
+	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, webDeps(sys), opts.Ready) })
+	return g.Wait()
+}
+
+func webDeps(sys *system.Context) web.Deps {
+	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log}
+}
+
+// listenerSettings derives what the section does not name: an orchestrator has
+// no listener table of its own.
+func listenerSettings(sys *system.Context, cfg *config.Orchestration) config.Listener {
+	es := cfg.EventSystems.Orchestration
+	return config.Listener{
+		ConnectionTimeout: sys.Common.Database.Pool.AcquireTimeout,
+		EventTimeout:      es.Timing.HealthCheckInterval,
+		RetryInterval:     config.Seconds(max(1, es.Processing.Backoff.MaxDelay.Duration()/time.Second)),
+	}
+}
+
+// A standaloneLease keeps a second orchestrator out.
+type standaloneLease struct {
+	sys  *system.Context
+	hold time.Duration
+}
+
+func takeStandaloneLease(ctx context.Context, sys *system.Context, cfg *config.Orchestration) (*standaloneLease, error) {
+	if cfg.System.Mode != config.Standalone {
+		return nil, nil
+	}
+	l := &standaloneLease{sys: sys, hold: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration()}
+	taken, err := postgres.TakeLease(ctx, sys.Pool, leaseName, sys.Process, l.hold)
+	if err != nil {
+		return nil, err
+	}
+	if !taken {
+		return nil, fmt.Errorf("another orchestrator runs on this database and orchestration.system.mode is %q; "+
+			"set it to %q to run several, or wait %s if the other one was killed", config.Standalone, config.Distributed, l.hold)
+	}
+	return l, nil
+}
+
+// keep renews the lease until ctx ends, then gives it back. Losing it, because
+// the database was away for longer than the lease, ends the role.
+func (l *standaloneLease) keep(ctx context.Context) error {
+	ticker := time.NewTicker(l.hold / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			return postgres.DropLease(dropping, l.sys.Pool, leaseName, l.sys.Process)
+		case <-ticker.C:
+		}
+		taken, err := postgres.TakeLease(ctx, l.sys.Pool, leaseName, l.sys.Process, l.hold)
+		switch {
+		case err != nil:
+			l.sys.Log.WarnContext(ctx, "standalone lease not renewed; trying again", "error", err)
+		case !taken:
+			return errors.New("another orchestrator took over while this one could not renew its lease")
+		}
+	}
+}

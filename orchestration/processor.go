@@ -1,0 +1,291 @@
+package orchestration
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/backoff"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/outcome"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/orchestration/internal/result"
+)
+
+// coalesced is how many reads of batch_size go into one round trip under load.
+const coalesced = 50
+
+// A processor applies what workers report, in batches: those of the worker in
+// this process as they come, those of other processes from the results queue.
+type processor struct {
+	db       postgres.DB
+	catalog  *catalog.Catalog
+	names    messaging.Names
+	notifier *eventsystem.Notifier
+	log      *slog.Logger
+	process  uuid.UUID
+	lease    time.Duration // of steps handed over within the process
+	line     *handoff.Line
+	backoff  config.Backoff
+	events   config.EventSystem
+}
+
+func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
+	return &processor{
+		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
+		process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
+		line: line, backoff: cfg.Backoff, events: cfg.EventSystems.Orchestration,
+	}
+}
+
+// most is how many steps one transaction changes, give or take one outcome.
+func (p *processor) most() int { return coalesced * p.events.Processing.BatchSize }
+
+// applyReported applies what comes down one lane until the line is closed and
+// the lane empty. What piles up while one batch is applied makes the next; a
+// batch that sets many steps free is kept short, so that the worker gets the
+// first of them soon.
+func (p *processor) applyReported(ctx context.Context, lane <-chan outcome.Outcome) {
+	for {
+		var batch []outcome.Outcome
+		select {
+		case o := <-lane:
+			batch = append(batch, o)
+		case <-p.line.Closed():
+			if len(lane) == 0 {
+				return
+			}
+			continue
+		}
+		for weight := p.weight(ctx, &batch[0]); weight < p.most() && len(lane) > 0; {
+			o := <-lane
+			weight += p.weight(ctx, &o)
+			batch = append(batch, o)
+		}
+		p.applyOutcomes(ctx, batch)
+	}
+}
+
+// weight is how many steps an outcome may change.
+func (p *processor) weight(ctx context.Context, o *outcome.Outcome) int {
+	return 1 + p.dependents(ctx, o.Step.Template, o.Step.Name)
+}
+
+// applyOutcomes applies outcomes of the worker in this process and hands over
+// the steps that become ready.
+func (p *processor) applyOutcomes(ctx context.Context, batch []outcome.Outcome) {
+	for entry, group := range p.byQueue(ctx, batch) {
+		p.applyGroup(ctx, entry, group)
+	}
+}
+
+// byQueue splits outcomes by namespace: a batch speaks to one step queue. Of
+// each group it yields some definition, which says namespace and queue.
+func (p *processor) byQueue(ctx context.Context, batch []outcome.Outcome) map[*catalog.Entry][]outcome.Outcome {
+	representative := map[string]*catalog.Entry{}
+	groups := map[*catalog.Entry][]outcome.Outcome{}
+	for _, o := range batch {
+		entry, err := p.entry(ctx, o.Step.Template)
+		if err != nil {
+			return nil // only when ctx has ended: leases run out and others go on
+		}
+		if representative[entry.Queue] == nil {
+			representative[entry.Queue] = entry
+		}
+		key := representative[entry.Queue]
+		groups[key] = append(groups[key], o)
+	}
+	return groups
+}
+
+// entry finds a definition. It is in memory but for the first time, so it may
+// insist until the database answers.
+func (p *processor) entry(ctx context.Context, id uuid.UUID) (entry *catalog.Entry, err error) {
+	err = p.insist(ctx, "read a template", func() error {
+		entry, err = p.catalog.Entry(ctx, id)
+		return err
+	})
+	return entry, err
+}
+
+// applyGroup applies outcomes of one queue. Slots that they hold go to their
+// successors; successors beyond that reserve free ones.
+func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome) {
+	runner := p.line.Runner()
+	namespace := entry.Template.Namespace
+	batch := postgres.Batch{
+		Queue:   entry.Queue,
+		HandOff: postgres.HandOff{Process: p.process, Lease: p.lease},
+	}
+	held, successors := 0, 0
+	consumed := make([]postgres.Message, len(group))
+	for i := range group {
+		o := &group[i]
+		consumed[i] = o.Step.Message
+		successors += p.add(ctx, &batch, o)
+		if o.Slot {
+			held++
+		}
+	}
+	batch.Consumed = []postgres.Consumed{{Queue: entry.Queue, Messages: consumed}}
+	if runner != nil {
+		batch.HandOff.Slots = runner.Reserve(namespace, held, successors-held)
+	}
+	applied, err := p.apply(ctx, batch)
+	if postgres.IsDataError(err) {
+		p.giveBack(runner, batch.HandOff.Slots-held) // the outcomes keep theirs for another try
+		p.bisect(ctx, entry, group, err)
+		return
+	}
+	if runner != nil {
+		runner.Applied(group)
+		p.giveBack(runner, batch.HandOff.Slots-len(applied.HandedOff))
+		complete(applied.HandedOff, group)
+		runner.Run(namespace, applied.HandedOff)
+	}
+	p.after(ctx, entry, batch, applied)
+}
+
+func (p *processor) giveBack(runner handoff.Runner, slots int) {
+	if runner != nil && slots > 0 {
+		runner.Release(slots)
+	}
+}
+
+// bisect finds the result that the database refuses; it alone fails, for good.
+func (p *processor) bisect(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome, refusal error) {
+	if len(group) > 1 {
+		p.applyGroup(ctx, entry, group[:len(group)/2])
+		p.applyGroup(ctx, entry, group[len(group)/2:])
+		return
+	}
+	o := group[0]
+	o.Refuse(postgres.Reason(refusal))
+	p.applyGroup(ctx, entry, []outcome.Outcome{o})
+}
+
+// add puts the decision about an outcome into the batch and returns how many
+// steps wait on it.
+func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.Outcome) int {
+	s := &o.Step
+	if o.Failure == nil {
+		batch.Completed = append(batch.Completed, postgres.Completed{StepRef: s.StepRef, Result: o.Result})
+		if s.Leaf {
+			batch.Settle = append(batch.Settle, s.Task)
+			return 0
+		}
+		return p.dependents(ctx, s.Template, s.Name)
+	}
+	batch.Failed = append(batch.Failed, p.failed(ctx, s, o.Failure, o.Failure.JSON()))
+	batch.Settle = append(batch.Settle, s.Task)
+	return 0
+}
+
+func (p *processor) dependents(ctx context.Context, template uuid.UUID, step string) int {
+	entry, err := p.entry(ctx, template)
+	if err != nil {
+		return 0
+	}
+	_, i, ok := entry.Step(step)
+	if !ok {
+		return 0
+	}
+	return len(entry.Steps[i].Dependents)
+}
+
+// failed decides about a failed attempt.
+func (p *processor) failed(ctx context.Context, s *postgres.ClaimedStep, f *outcome.Failure, stored json.RawMessage) postgres.Failed {
+	attempt := result.Attempt{Number: s.Attempt, MaxAttempts: s.MaxAttempts}
+	if entry, err := p.entry(ctx, s.Template); err == nil {
+		if definition, _, ok := entry.Step(s.Name); ok {
+			attempt.Retry = definition.Retry
+		}
+	}
+	delay, again := result.Next(p.backoff, attempt, f)
+	p.log.WarnContext(ctx, "step failed", "step", s.Name, "step_id", s.StepRef.ID(), "task_id", s.Task, "attempt", s.Attempt,
+		"max_attempts", s.MaxAttempts, "kind", f.Kind, "error", f.Message, "retry", again, "delay", delay)
+	return postgres.Failed{StepRef: s.StepRef, Error: stored, Delay: delay, Final: !again}
+}
+
+// complete gives handed-over steps what the database need not send again: their
+// task's template and context, and the results reported in the same batch.
+func complete(steps []postgres.ClaimedStep, group []outcome.Outcome) {
+	if len(steps) == 0 {
+		return
+	}
+	reported := make(map[uuid.UUID][]*outcome.Outcome, len(group))
+	for i := range group {
+		reported[group[i].Step.Task] = append(reported[group[i].Step.Task], &group[i])
+	}
+	for i := range steps {
+		s := &steps[i]
+		for _, o := range reported[s.Task] {
+			s.Template, s.Context = o.Step.Template, o.Step.Context
+			if o.Failure == nil && slices.Contains(s.DependsOn, o.Step.Ordinal) {
+				if s.Results == nil {
+					s.Results = make(map[string]json.RawMessage, len(s.DependsOn))
+				}
+				s.Results[o.Step.Name] = o.Result
+			}
+		}
+	}
+}
+
+// after wakes whoever has to do with what a batch brought about.
+func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postgres.Batch, applied postgres.Applied) {
+	if applied.Enqueued > 0 || len(batch.Failed) > 0 { // a failed attempt may be due again
+		p.notifier.Wake(p.names.StepsChannel(entry.Template.Namespace))
+	}
+	if late := len(batch.Completed) + len(batch.Failed) - applied.Completed - applied.Failed; late > 0 {
+		p.log.InfoContext(ctx, "results came after their claim was lost and change nothing",
+			"namespace", entry.Template.Namespace, "results", late)
+	}
+}
+
+// apply applies a batch, insisting until it is applied or refused. A second try
+// after a commit whose answer got lost changes nothing: claims are fenced.
+func (p *processor) apply(ctx context.Context, batch postgres.Batch) (applied postgres.Applied, err error) {
+	// A shutdown must not lose results that are in hand: the transaction runs on.
+	writing := context.WithoutCancel(ctx)
+	insistErr := p.insist(ctx, "apply results", func() error {
+		applied, err = postgres.Apply(writing, p.db, batch)
+		if postgres.IsDataError(err) {
+			return nil // insisting does not help
+		}
+		return err
+	})
+	if insistErr != nil {
+		return postgres.Applied{}, insistErr
+	}
+	return applied, err
+}
+
+// insist does something until it succeeds or ctx ends, with the pauses of
+// processing.backoff.
+func (p *processor) insist(ctx context.Context, what string, do func() error) error {
+	for failures := 1; ; failures++ {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		pause := backoff.Operation(p.events.Processing.Backoff, failures)
+		p.log.WarnContext(ctx, "database operation failed; trying again", "operation", what, "error", err, "failures", failures, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package orchestration
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+)
+
+// A reconciler is the task readiness event system. It compares what the steps
+// say with what is on the queues and re-creates what is missing: messages lost
+// with a crash of the server, decisions lost with a crash of a process. In a
+// healthy system it finds nothing to do.
+type reconciler struct {
+	pool     *pgxpool.Pool
+	names    messaging.Names
+	notifier *eventsystem.Notifier
+	reports  *eventsystem.Signal // wakes the reader of results in this process
+	log      *slog.Logger
+	delays   config.ReenqueueDelays
+	events   config.EventSystem
+	lease    time.Duration
+}
+
+func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
+	return &reconciler{
+		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
+		delays: cfg.Backoff.ReenqueueDelays, events: cfg.EventSystems.TaskReadiness,
+		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
+	}
+}
+
+// share bounds what reconciling may cost: after a pass it rests at least so
+// many times as long as the pass took.
+const share = 9
+
+// run reconciles every fallback_polling_interval_seconds until ctx ends, less
+// often when a pass is long.
+func (r *reconciler) run(ctx context.Context) {
+	for {
+		began := time.Now()
+		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "reconciler pass failed; trying again", "error", err)
+		}
+		rest := max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
+		}
+	}
+}
+
+// pass looks at every namespace once. After a crash of the server it waits for
+// nothing: the queues are empty.
+func (r *reconciler) pass(ctx context.Context) error {
+	intact, err := postgres.QueuesIntact(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	rest := postgres.Rest{
+		Enqueued:   r.delays.StepsInProcess.Duration(),
+		InProgress: r.delays.StepsInProcess.Duration(),
+		Reported:   r.delays.EvaluatingResults.Duration(),
+		Retrying:   r.delays.WaitingForRetry.Duration(),
+	}
+	if !intact {
+		r.log.WarnContext(ctx, "the queues are gone, as after a crash of the server; rebuilding them from the steps")
+		rest = postgres.Rest{Retrying: -rebuildRetries}
+	}
+	byNamespace, err := postgres.TemplatesByNamespace(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	for namespace, templates := range byNamespace {
+		queue, err := r.names.Steps(namespace)
+		if err != nil {
+			return err
+		}
+		if err := r.steps(ctx, namespace, postgres.StepQueue{Queue: queue, Templates: templates}, rest); err != nil {
+			return err
+		}
+	}
+	if err := r.results(ctx, rest); err != nil {
+		return err
+	}
+	if err := r.unsettled(ctx); err != nil {
+		return err
+	}
+	if !intact {
+		return postgres.MarkQueuesIntact(ctx, r.pool)
+	}
+	return nil
+}
+
+// rebuildRetries reaches every retry, however far ahead it is due: the longest
+// backoff is an hour.
+const rebuildRetries = 2 * time.Hour
+
+func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.StepQueue, rest postgres.Rest) error {
+	var sent int
+	err := postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+		sent, err = postgres.ResendSteps(ctx, db, q, rest, r.lease)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if sent > 0 {
+		r.log.WarnContext(ctx, "steps had lost their messages; sent new ones", "namespace", namespace, "steps", sent)
+	}
+	if sent > 0 || !r.events.DeploymentMode.Polls() { // without polls a lost wake-up is made good here
+		r.notifier.Wake(r.names.StepsChannel(namespace))
+	}
+	return nil
+}
+
+func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
+	var sent int
+	err := postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+		sent, err = postgres.ResendReports(ctx, db, r.names.Results(), rest)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if sent > 0 {
+		r.log.WarnContext(ctx, "reported steps had lost their messages; sent new ones", "steps", sent)
+	}
+	if sent > 0 || !r.events.DeploymentMode.Polls() {
+		r.reports.Raise()
+	}
+	return nil
+}
+
+// unsettled evaluates tasks anew that nothing would move again.
+func (r *reconciler) unsettled(ctx context.Context) error {
+	found, err := postgres.FindUnsettled(ctx, r.pool, r.delays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
+	if err != nil {
+		return err
+	}
+	for namespace, tasks := range found {
+		queue, err := r.names.Steps(namespace)
+		if err != nil {
+			return err
+		}
+		r.log.WarnContext(ctx, "tasks had stopped; evaluating them anew", "namespace", namespace, "tasks", len(tasks))
+		if err := postgres.Settle(ctx, r.pool, queue, tasks); err != nil {
+			return err
+		}
+		r.notifier.Wake(r.names.StepsChannel(namespace))
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package orchestration
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/outcome"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+)
+
+// applyStored applies what workers of other processes report, until ctx ends.
+// It reads when woken, when a message is due, and, unless the mode is
+// EventDrivenOnly, every fallback_polling_interval_seconds.
+func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
+	queue := p.names.Results()
+	visibility := p.events.Timing.VisibilityTimeout.Duration()
+	for ctx.Err() == nil {
+		var reports []postgres.StoredReport
+		err := p.insist(ctx, "read results", func() (err error) {
+			reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
+			return err
+		})
+		if err != nil {
+			return
+		}
+		p.applyReports(ctx, queue, reports)
+		if len(reports) == 0 {
+			wake.Wait(ctx, p.pause(ctx, queue))
+		}
+	}
+}
+
+// pause is how long to wait for work that nobody announces.
+func (p *processor) pause(ctx context.Context, queue string) time.Duration {
+	pause := time.Duration(-1)
+	if p.events.DeploymentMode.Polls() {
+		pause = p.events.Timing.FallbackPollingInterval.Duration()
+	}
+	due, any, err := postgres.NextDue(ctx, p.db, queue)
+	if err == nil && any && (pause < 0 || due < pause) {
+		pause = due
+	}
+	return pause
+}
+
+// applyReports applies reports by namespace. Their results are on the step rows
+// already, so none can be refused.
+func (p *processor) applyReports(ctx context.Context, queue string, reports []postgres.StoredReport) {
+	groups := map[string][]postgres.StoredReport{} // step queue → reports
+	entries := map[string]*catalog.Entry{}
+	var stale []postgres.Message
+	for _, r := range reports {
+		if r.Stale {
+			stale = append(stale, r.Message)
+			continue
+		}
+		entry, err := p.entry(ctx, r.Template)
+		if err != nil {
+			return
+		}
+		entries[entry.Queue] = entry
+		groups[entry.Queue] = append(groups[entry.Queue], r)
+	}
+	for stepQueue, group := range groups {
+		p.applyReportGroup(ctx, queue, entries[stepQueue], group)
+	}
+	if len(stale) > 0 {
+		if err := postgres.DeleteMessages(ctx, p.db, queue, stale); err != nil {
+			p.log.WarnContext(ctx, "stale results not deleted; they come again", "error", err)
+		}
+	}
+}
+
+func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
+	batch := postgres.Batch{Queue: entry.Queue}
+	consumed := make([]postgres.Message, len(group))
+	settle := map[uuid.UUID]struct{}{}
+	for i := range group {
+		r := &group[i]
+		consumed[i] = r.Message
+		if !r.Failed {
+			batch.Completed = append(batch.Completed, postgres.Completed{StepRef: r.StepRef})
+		} else {
+			batch.Failed = append(batch.Failed, p.failedReport(ctx, r))
+		}
+		if r.Failed || r.Leaf {
+			settle[r.Task] = struct{}{}
+		}
+	}
+	for task := range settle {
+		batch.Settle = append(batch.Settle, task)
+	}
+	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
+	applied, err := p.apply(ctx, batch)
+	if err != nil {
+		return // ctx has ended: the messages come again
+	}
+	p.after(ctx, entry, batch, applied)
+}
+
+func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) postgres.Failed {
+	var f outcome.Failure
+	if err := json.Unmarshal(r.Error, &f); err != nil {
+		f = outcome.Failure{Kind: outcome.HandlerError, Message: "the stored error does not decode: " + err.Error()}
+	}
+	step := postgres.ClaimedStep{Message: r.Message, Template: r.Template, Name: r.Name, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts}
+	return p.failed(ctx, &step, &f, nil)
+}

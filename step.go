@@ -1,0 +1,52 @@
+package tasker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// A Step is what a handler gets to know of the step it runs. It is read-only
+// and belongs to one attempt.
+type Step struct {
+	// Task is the id of the task (a UUID).
+	Task string
+	// ID is the id of the step (a UUID), the same in every attempt.
+	ID string
+	// Name is the name of the step in its template.
+	Name string
+	// Namespace, Template and Version name the template the task runs.
+	Namespace, Template, Version string
+	// Attempt counts from 1. A crash of the worker does not count.
+	Attempt int
+	// MaxAttempts is how many attempts the step has, the first included.
+	MaxAttempts int
+	// Context is the task's input, as JSON.
+	Context json.RawMessage
+	// Config is handler.initialization of the template, as a JSON object; nil
+	// when it has none.
+	Config json.RawMessage
+	// Results are the results of the steps this one depends on, by step name, as
+	// JSON. Only direct dependencies are there; a step resolved by hand has none.
+	Results map[string]json.RawMessage
+}
+
+// ErrNoResult says that a step asked for the result of a step it does not
+// directly depend on, or of one that an operator resolved without a result.
+var ErrNoResult = errors.New("no result")
+
+// Result decodes the result of the named dependency into v. It wraps
+// [ErrNoResult] when there is none.
+func (s *Step) Result(name string, v any) error {
+	raw, ok := s.Results[name]
+	if !ok {
+		return fmt.Errorf("result of step %q for step %q: %w (is it among its dependencies?)", name, s.Name, ErrNoResult)
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("decode the result of step %q: %w", name, err)
+	}
+	return nil
+}
+
+// LastAttempt reports whether an error now fails the step for good.
+func (s *Step) LastAttempt() bool { return s.Attempt >= s.MaxAttempts }

@@ -1,0 +1,123 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+)
+
+// limit says until when the claim of a step is renewed: its claim timeout, or
+// its own longer timeout and a lease on top.
+func (r *runner) limit(claimed postgres.ClaimedStep, timeout time.Duration) {
+	bound := max(r.cfg.EventSystem.Timing.ClaimTimeout.Duration(), r.cfg.System.StepProcessing.ClaimTimeout.Duration(), timeout+r.lease())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if run := r.running[keyOf(claimed.StepRef)]; run != nil {
+		run.until = time.Now().Add(bound)
+	}
+}
+
+// heartbeat renews the leases of all running steps each third of a lease, one
+// statement per queue, and says that the process lives.
+func (r *runner) heartbeat(ctx context.Context) {
+	ticker := time.NewTicker(r.lease() / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := postgres.TouchWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
+			r.log.WarnContext(ctx, "heartbeat failed; trying again", "error", err)
+			continue
+		}
+		for queue, held := range r.held(time.Now()) {
+			r.extend(ctx, queue, held)
+		}
+	}
+}
+
+// held are the messages of running steps by queue, those left out whose claim
+// may not be renewed any more.
+func (r *runner) held(now time.Time) map[string][]postgres.Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	held := map[string][]postgres.Message{}
+	for _, run := range r.running {
+		if run.until.IsZero() || now.Before(run.until) {
+			held[run.queue] = append(held[run.queue], run.message)
+		}
+	}
+	return held
+}
+
+// extend renews leases. Where a message is gone, either the claim is lost, and
+// the handler is told to stop, or the server has crashed and the message came
+// back under another number.
+func (r *runner) extend(ctx context.Context, queue string, held []postgres.Message) {
+	renewed, err := postgres.ExtendLeases(ctx, r.sys.Pool, queue, held, r.lease())
+	if err != nil {
+		r.log.WarnContext(ctx, "leases not renewed; trying again", "queue", queue, "error", err)
+		return
+	}
+	if len(renewed) == len(held) {
+		return
+	}
+	extended := make(map[int64]bool, len(renewed))
+	for _, id := range renewed {
+		extended[id] = true
+	}
+	var doubtful []postgres.StepRef
+	for _, m := range held {
+		if !extended[m.ID] {
+			doubtful = append(doubtful, m.StepRef)
+		}
+	}
+	if err := r.settleDoubts(ctx, queue, doubtful); err != nil {
+		r.log.WarnContext(ctx, "claims not checked; trying again", "queue", queue, "error", err)
+	}
+}
+
+func (r *runner) settleDoubts(ctx context.Context, queue string, doubtful []postgres.StepRef) error {
+	holding, err := postgres.HeldClaims(ctx, r.sys.Pool, doubtful)
+	if err != nil {
+		return err
+	}
+	moved, err := postgres.FindMessages(ctx, r.sys.Pool, queue, holding)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	still := make(map[stepKey]bool, len(holding))
+	for _, ref := range holding {
+		still[keyOf(ref)] = true
+	}
+	for _, m := range moved {
+		if run := r.running[keyOf(m.StepRef)]; run != nil {
+			run.message = m
+		}
+	}
+	for _, ref := range doubtful {
+		if run := r.running[keyOf(ref)]; run != nil && !still[keyOf(ref)] {
+			r.log.WarnContext(ctx, "claim lost; telling the handler to stop", "step", ref.String())
+			run.cancel()
+			delete(r.running, keyOf(ref))
+		}
+	}
+	return nil
+}
+
+// release gives back whatever this worker still holds, at the end of a
+// shutdown: others may claim it at once.
+func (r *runner) release(ctx context.Context) {
+	for queue, held := range r.held(time.Time{}) {
+		if err := postgres.ReleaseSteps(ctx, r.sys.Pool, queue, held); err != nil {
+			r.log.WarnContext(ctx, "steps not given back; their leases run out", "queue", queue, "steps", len(held), "error", err)
+			continue
+		}
+		r.log.InfoContext(ctx, "gave back steps that had not finished", "queue", queue, "steps", len(held))
+	}
+}

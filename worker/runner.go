@@ -1,0 +1,261 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/executor"
+	"github.com/tasker-systems/tasker-go/internal/common/outcome"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+)
+
+// coalesced is how many reads of batch_size go into one round trip under load.
+const coalesced = 50
+
+// A runner claims steps and runs their handlers. Where outcomes go is the
+// sink's business: to the orchestrator in this process, or to the database.
+type runner struct {
+	sys      *system.Context
+	cfg      *config.Worker
+	log      *slog.Logger
+	slots    *slots
+	executor *executor.Executor
+	sink     func(outcome.Outcome)
+	spaces   map[string]*space // by namespace
+
+	mu       sync.Mutex
+	running  map[stepKey]*running
+	draining bool           // nothing starts any more
+	wg       sync.WaitGroup // handlers that have not returned
+
+	handlers context.Context //nolint:containedctx // ends when handlers must stop: the life of the runner, not of a call
+	stop     context.CancelFunc
+}
+
+// A space is a namespace that the worker serves.
+type space struct {
+	namespace string
+	queue     string
+	wake      *eventsystem.Signal
+}
+
+// stepKey tells running steps apart: a step may run twice here for a moment,
+// when its lease was lost and this very worker claimed it again.
+type stepKey struct {
+	task    uuid.UUID
+	ordinal int32
+	claim   int32
+}
+
+func keyOf(r postgres.StepRef) stepKey { return stepKey{r.Task, r.Ordinal, r.Claim} }
+
+// running is a claim whose lease this worker renews: its handler runs, or its
+// outcome is not stored yet.
+type running struct {
+	message postgres.Message
+	queue   string
+	until   time.Time // the claim is not renewed beyond
+	cancel  context.CancelFunc
+}
+
+func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, handlers *tasker.Handlers, spaces map[string]*space) *runner {
+	r := &runner{
+		sys: sys, cfg: cfg, log: sys.Log, spaces: spaces,
+		slots:    newSlots(cfg.System.StepProcessing.MaxConcurrentSteps),
+		executor: &executor.Executor{Handlers: handlers, Log: sys.Log},
+		running:  map[stepKey]*running{},
+	}
+	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return r
+}
+
+// lease is how long a claim holds unless it is renewed.
+func (r *runner) lease() time.Duration {
+	return r.cfg.EventSystem.Timing.VisibilityTimeout.Duration()
+}
+
+// Reserve implements [handoff.Runner].
+func (r *runner) Reserve(namespace string, held, more int) int {
+	r.mu.Lock()
+	draining := r.draining
+	r.mu.Unlock()
+	if draining || r.spaces[namespace] == nil {
+		r.slots.release(held)
+		return 0
+	}
+	if more <= 0 {
+		return held
+	}
+	return held + r.slots.tryTake(more)
+}
+
+// Release implements [handoff.Runner].
+func (r *runner) Release(n int) { r.slots.release(n) }
+
+// Applied implements [handoff.Runner].
+func (r *runner) Applied(outcomes []outcome.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range outcomes {
+		delete(r.running, keyOf(outcomes[i].Step.StepRef))
+	}
+}
+
+// Run implements [handoff.Runner].
+func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
+	sp := r.spaces[namespace]
+	for i := range steps {
+		r.start(sp, steps[i])
+	}
+}
+
+// claim claims steps of one namespace until ctx ends.
+func (r *runner) claim(ctx context.Context, sp *space) {
+	most := coalesced * r.cfg.System.QueueConfig.BatchSize
+	for {
+		n := r.slots.take(ctx, most)
+		if n == 0 {
+			return
+		}
+		steps, err := postgres.ClaimSteps(ctx, r.sys.Pool, postgres.Claim{
+			Queue: sp.queue, Process: r.sys.Process, Limit: n, Lease: r.lease(),
+		})
+		r.slots.release(n - len(steps))
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			r.log.WarnContext(ctx, "claiming steps failed; trying again", "namespace", sp.namespace, "error", err)
+			sp.wake.Wait(ctx, r.cfg.System.Listener.RetryInterval.Duration())
+			continue
+		}
+		for i := range steps {
+			r.start(sp, steps[i])
+		}
+		if len(steps) < n {
+			sp.wake.Wait(ctx, r.pause(ctx, sp))
+		}
+	}
+}
+
+// pause is how long to wait for work that nobody announces: a poll interval,
+// less when a retry or the end of a lease comes sooner.
+func (r *runner) pause(ctx context.Context, sp *space) time.Duration {
+	pause := time.Duration(-1)
+	if r.cfg.EventSystem.DeploymentMode.Polls() {
+		pause = r.cfg.EventSystem.Timing.FallbackPollingInterval.Duration()
+		if poller := r.cfg.EventSystem.Metadata.FallbackPoller; poller.Enabled {
+			pause = poller.PollingInterval.Duration()
+		}
+	}
+	due, any, err := postgres.NextDue(ctx, r.sys.Pool, sp.queue)
+	if err == nil && any && (pause < 0 || due < pause) {
+		pause = due
+	}
+	return pause
+}
+
+// start runs a claimed step on a slot that is taken for it. During a shutdown
+// it only notes the claim, to be given back.
+func (r *runner) start(sp *space, claimed postgres.ClaimedStep) {
+	ctx, cancel := context.WithCancel(r.handlers)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running[keyOf(claimed.StepRef)] = &running{message: claimed.Message, queue: sp.queue, cancel: cancel}
+	if r.draining {
+		cancel()
+		return
+	}
+	r.wg.Go(func() {
+		defer cancel()
+		r.execute(ctx, sp, claimed)
+	})
+}
+
+// execute runs the handler of a step and sends the outcome to the sink. The
+// slot goes along with the outcome, unless the handler still sits in it.
+func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.ClaimedStep) {
+	entry, err := r.sys.Catalog.Entry(ctx, claimed.Template)
+	if err != nil {
+		r.log.WarnContext(ctx, "template not readable; the step is claimed again later", "template", claimed.Template, "error", err)
+		r.abandon(claimed)
+		r.slots.release(1)
+		return
+	}
+	job, failure := r.job(entry, claimed)
+	if failure != nil {
+		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true})
+		return
+	}
+	r.limit(claimed, job.Timeout)
+	delivered := make(chan bool, 1) // whether the outcome took the slot along
+	job.Done = func(result json.RawMessage, failure *outcome.Failure) {
+		inTime := failure == nil || failure.Kind != outcome.HandlerTimeout
+		delivered <- inTime
+		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime})
+	}
+	job.Freed = func() {
+		if tookSlot := <-delivered; !tookSlot {
+			r.slots.release(1)
+		}
+	}
+	r.executor.Run(ctx, job)
+}
+
+// job is what the executor runs for a claimed step, or why it cannot be run.
+func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (executor.Job, *outcome.Failure) {
+	t := entry.Template
+	definition, i, ok := entry.Step(claimed.Name)
+	if !ok {
+		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Name}
+	}
+	if limit := claimed.MaxAttempts + int32(r.cfg.EventSystem.Processing.MaxRetries); claimed.Lost > limit { //nolint:gosec // 0 to 100 by its range
+		return executor.Job{}, &outcome.Failure{
+			Kind: outcome.WorkerLost, Permanent: true,
+			Message: "workers lost the step again and again: they died, or could not renew its lease",
+		}
+	}
+	timeout := definition.Timeout.Duration()
+	if timeout == 0 {
+		timeout = r.cfg.EventSystem.Timing.ProcessingTimeout.Duration()
+	}
+	return executor.Job{
+		Step: &tasker.Step{
+			Task: claimed.Task.String(), ID: claimed.StepRef.ID().String(), Name: claimed.Name,
+			Namespace: t.Namespace, Template: t.Name, Version: t.Version,
+			Attempt: int(claimed.Attempt), MaxAttempts: int(claimed.MaxAttempts),
+			Context: claimed.Context, Config: entry.Configs[i], Results: claimed.Results,
+		},
+		Callable: definition.Handler.Callable,
+		Timeout:  timeout,
+	}, nil
+}
+
+// deliver sends an outcome to the sink, except one that only the shutdown
+// brought about: its step is given back.
+func (r *runner) deliver(ctx context.Context, o outcome.Outcome) {
+	if o.Failure != nil && r.handlers.Err() != nil && ctx.Err() != nil {
+		if o.Slot {
+			r.slots.release(1)
+		}
+		return // stays in running, so the shutdown releases it
+	}
+	r.sink(o)
+}
+
+// abandon stops renewing a claim; its lease runs out.
+func (r *runner) abandon(claimed postgres.ClaimedStep) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.running, keyOf(claimed.StepRef))
+}

@@ -1,0 +1,287 @@
+// Package worker plays the role that runs handlers: it claims steps of its
+// namespaces, runs their handlers and reports the outcomes. A worker of your
+// own is a small program around [Main].
+//
+// Start reading at runner.go: claim, execute, deliver.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+	"github.com/tasker-systems/tasker-go/worker/internal/web"
+)
+
+// ErrNoSection says that the configuration lacks the section of this role.
+var ErrNoSection = errors.New("the configuration has no [worker] section; load the worker or complete context")
+
+// An Option changes what [Run] and [Main] do.
+type Option func(*options)
+
+type options struct {
+	templates fs.FS
+}
+
+// WithTemplates registers the templates in the root of fsys, *.yaml and *.yml,
+// in place of those under common.task_templates.template_path. Embedded, they
+// travel with the program.
+func WithTemplates(fsys fs.FS) Option {
+	return func(o *options) { o.templates = fsys }
+}
+
+// Run registers the worker's templates and plays the role until ctx ends, then
+// stops in good order: it claims nothing more, gives running handlers the time
+// of common.queues.pgmq.shutdown_timeout_seconds, and gives back what they did
+// not finish. The database must have the current schema.
+func Run(ctx context.Context, cfg *config.Config, handlers *tasker.Handlers, log *slog.Logger, opts ...Option) error {
+	if cfg.Worker == nil {
+		return ErrNoSection
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	sys, err := system.Open(ctx, cfg.Common, log)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	loaded, err := loadTemplates(sys.Common.TaskTemplates, o.templates)
+	if err != nil {
+		return err
+	}
+	g, serving := errgroup.WithContext(ctx)
+	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	g.Go(func() error {
+		defer stopNotifying() // the last report may still wake an orchestrator
+		return Serve(serving, sys, cfg.Worker, Role{Handlers: handlers, Templates: loaded})
+	})
+	return g.Wait()
+}
+
+// conventional is where templates lie when the configuration does not say.
+const conventional = "config/tasks"
+
+func loadTemplates(cfg config.TaskTemplates, given fs.FS) ([]*templates.Template, error) {
+	if given != nil {
+		return templates.LoadFS(given)
+	}
+	dir := cfg.TemplatePath
+	if dir == "" {
+		dir = conventional
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("no templates: common.task_templates.template_path is empty and there is no folder %s here", conventional)
+		}
+	}
+	loaded, err := templates.LoadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(loaded) == 0 {
+		return nil, fmt.Errorf("no templates: %s has no *.yaml or *.yml", dir)
+	}
+	return loaded, nil
+}
+
+// A Role is what a worker brings along.
+type Role struct {
+	Handlers  *tasker.Handlers
+	Templates []*templates.Template // registered at the start; their namespaces are served
+	Line      *handoff.Line         // to the orchestrator in this process; nil when there is none
+	// Ready is called once the worker claims steps and its API answers at the
+	// address, which is empty when the API is off.
+	Ready func(address string)
+}
+
+// Serve plays the role on a system that is open already, for Run and for
+// package combined. The notifier of the system must be running.
+func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Role) error {
+	if err := sys.Catalog.Register(ctx, role.Templates); err != nil {
+		return err
+	}
+	warnOfMissingHandlers(ctx, sys.Log, role)
+	spaces, err := spacesOf(sys, role.Templates)
+	if err != nil {
+		return err
+	}
+	kind := "worker"
+	if role.Line != nil {
+		kind = "combined"
+	}
+	if err := sys.Register(ctx, kind, cfg.System, namespacesOf(spaces)); err != nil {
+		return err
+	}
+	r := newRunner(ctx, sys, cfg, role.Handlers, spaces)
+	return r.serve(ctx, role)
+}
+
+// serve runs the parts; those that others need end last.
+func (r *runner) serve(ctx context.Context, role Role) error {
+	outlive, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { r.heartbeat(outlive); return nil })
+	finish := r.connect(g, outlive, role.Line)
+	if r.cfg.EventSystem.DeploymentMode.Listens() {
+		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
+		g.Go(func() error { listener.Run(ctx); return nil })
+	}
+	claiming, _ := errgroup.WithContext(ctx)
+	for _, sp := range r.spaces {
+		claiming.Go(func() error { r.claim(ctx, sp); return nil })
+	}
+	g.Go(func() error {
+		return web.Serve(ctx, r.sys.Common, r.cfg.System.Web, r.webDeps(), role.Ready)
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		_ = claiming.Wait() // claim loops return no error
+		r.drain()
+		finish()
+		r.giveUp(outlive)
+		end()
+		return nil
+	})
+	return g.Wait()
+}
+
+func (r *runner) webDeps() web.Deps {
+	slots := func() (inUse, capacity int) { return r.slots.inUse(), r.slots.capacity }
+	return web.Deps{DB: r.sys.Pool, Slots: slots, Log: r.sys.Log}
+}
+
+// connect says where outcomes go: over the line, or to the database. What it
+// returns waits until all are stored.
+func (r *runner) connect(g *errgroup.Group, outlive context.Context, line *handoff.Line) (finish func()) {
+	if line != nil {
+		r.sink = line.Report
+		line.Attach(r)
+		return func() {
+			line.Attach(nil)
+			line.Close()
+			r.within(r.patience(), line.Drained())
+		}
+	}
+	p := newReporter(r)
+	r.sink = p.report
+	stored := make(chan struct{})
+	reporting, stop := context.WithCancel(outlive)
+	g.Go(func() error { defer close(stored); p.run(reporting); return nil })
+	return func() {
+		p.close()
+		r.within(r.patience(), stored)
+		stop()
+	}
+}
+
+// patience is how long a shutdown waits for handlers, and for outcomes to be
+// stored.
+func (r *runner) patience() time.Duration {
+	return r.sys.Common.Queues.PGMQ.ShutdownTimeout.Duration()
+}
+
+// within waits for done, at most d, and reports whether it came.
+func (r *runner) within(d time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// drain lets running handlers finish, then tells them to stop, then goes on
+// without those that will not.
+func (r *runner) drain() {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
+	returned := make(chan struct{})
+	go func() { r.wg.Wait(); close(returned) }()
+	if r.within(r.patience(), returned) {
+		return
+	}
+	r.stop()
+	if !r.within(time.Second, returned) {
+		r.log.Warn("handlers ignore the shutdown; their steps are given back all the same", "steps", r.slots.inUse())
+	}
+}
+
+// giveUp gives back what was not finished and says good-bye.
+func (r *runner) giveUp(outlive context.Context) {
+	r.stop()
+	ctx, cancel := context.WithTimeout(outlive, r.patience())
+	defer cancel()
+	r.release(ctx)
+	if err := postgres.StopWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
+		r.log.Warn("the registry will show this worker as lost", "error", err)
+	}
+}
+
+func (r *runner) channels() map[string]*eventsystem.Signal {
+	channels := make(map[string]*eventsystem.Signal, len(r.spaces))
+	for _, sp := range r.spaces {
+		channels[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+	}
+	return channels
+}
+
+func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space, error) {
+	spaces := map[string]*space{}
+	for _, t := range all {
+		if spaces[t.Namespace] != nil {
+			continue
+		}
+		queue, err := sys.Names.Steps(t.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		spaces[t.Namespace] = &space{namespace: t.Namespace, queue: queue, wake: eventsystem.NewSignal()}
+	}
+	return spaces, nil
+}
+
+func namespacesOf(spaces map[string]*space) []string {
+	names := make([]string, 0, len(spaces))
+	for name := range spaces {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// warnOfMissingHandlers says at the start what would otherwise fail step by
+// step.
+func warnOfMissingHandlers(ctx context.Context, log *slog.Logger, role Role) {
+	for _, t := range role.Templates {
+		for i := range t.Steps {
+			if callable := t.Steps[i].Handler.Callable; !has(role.Handlers, callable) {
+				log.WarnContext(ctx, "no handler for a step of a registered template",
+					"template", t.Namespace+"/"+t.Name, "step", t.Steps[i].Name, "handler", callable)
+			}
+		}
+	}
+}
+
+func has(handlers *tasker.Handlers, name string) bool {
+	_, ok := handlers.Find(name)
+	return ok
+}
