@@ -75,11 +75,16 @@ func (s scope) add(severity tomltree.Severity, rule, keys, message string) {
 		if s.isUnsure(key) {
 			return
 		}
-		at := s.lookup(key)
-		if i == 0 {
-			problem.Key, problem.Pos = key, at
-		} else {
-			problem.Also = append(problem.Also, tomltree.Place{Pos: at, Note: key})
+		v := s.tree.Lookup(strings.Split(key, ".")...)
+		switch {
+		case i == 0:
+			problem.Key = key
+			if v != nil {
+				problem.Pos = v.Pos()
+				problem.Message += v.Origin()
+			}
+		case v != nil:
+			problem.Also = append(problem.Also, tomltree.Place{Pos: v.Pos(), Note: key})
 		}
 	}
 	s.report.Add(problem)
@@ -91,13 +96,6 @@ func (c *checker) isUnsure(key string) bool {
 	return slices.ContainsFunc(c.unsure, func(u string) bool {
 		return u == key || strings.HasPrefix(key, u+".") || strings.HasPrefix(u, key+".")
 	})
-}
-
-func (c *checker) lookup(key string) tomltree.Pos {
-	if v := c.tree.Lookup(strings.Split(key, ".")...); v != nil {
-		return v.Pos()
-	}
-	return tomltree.Pos{}
 }
 
 // acrossSections applies the rules that compare common, orchestration and

@@ -180,22 +180,17 @@ func newLoader(c Context, opts Options, from source) (*loader, error) {
 // merge reads the files and lays them over each other. The result still has its
 // placeholders.
 func (l *loader) merge() (*tomltree.Value, error) {
-	merged, problems := tomltree.Parse("configuration", nil)
+	var merged *tomltree.Value
 	var err error
 	if l.from.single != "" {
 		merged, err = l.singleFile()
 	} else {
-		merged, err = l.tree(merged)
+		merged, err = l.tree()
 	}
-	if err != nil {
-		return nil, err
+	if err == nil && l.opts.Overlay != nil {
+		merged = l.lay(merged, "overlay", "", l.opts.Overlay)
 	}
-	if l.opts.Overlay != nil {
-		l.sources = append(l.sources, "overlay")
-		merged, problems = tomltree.Merge(merged, l.parse("overlay", "", l.opts.Overlay))
-		l.report.Add(problems...)
-	}
-	return merged, nil
+	return merged, err
 }
 
 func (l *loader) singleFile() (*tomltree.Value, error) {
@@ -203,13 +198,13 @@ func (l *loader) singleFile() (*tomltree.Value, error) {
 	if err != nil {
 		return nil, readError(l.from.single, err)
 	}
-	l.sources = append(l.sources, l.from.single)
-	return l.parse(l.from.single, "", data), nil
+	return l.lay(nil, l.from.single, "", data), nil
 }
 
-// tree lays base and overlay of each section onto merged. It reports every file
-// that cannot be read.
-func (l *loader) tree(merged *tomltree.Value) (*tomltree.Value, error) {
+// tree merges base and overlay of each section. It reports every file that
+// cannot be read.
+func (l *loader) tree() (*tomltree.Value, error) {
+	var merged *tomltree.Value
 	var errs []error
 	overlays := 0
 	for _, section := range l.context.sections() {
@@ -227,16 +222,26 @@ func (l *loader) tree(merged *tomltree.Value) (*tomltree.Value, error) {
 			if layer != "base" {
 				overlays++
 			}
-			l.sources = append(l.sources, l.from.shown+name)
-			over, problems := tomltree.Merge(merged, l.parse(l.from.shown+name, section, data))
-			l.report.Add(problems...)
-			merged = over
+			merged = l.lay(merged, l.from.shown+name, section, data)
 		}
 	}
 	if overlays == 0 && len(errs) == 0 {
 		l.missingOverlays()
 	}
 	return merged, errors.Join(errs...)
+}
+
+// lay parses one file and lays it over what there is so far, nil standing for
+// nothing.
+func (l *loader) lay(merged *tomltree.Value, name, section string, data []byte) *tomltree.Value {
+	l.sources = append(l.sources, name)
+	tree := l.parse(name, section, data)
+	if merged == nil {
+		return tree
+	}
+	merged, problems := tomltree.Merge(merged, tree)
+	l.report.Add(problems...)
+	return merged
 }
 
 // missingOverlays warns if the directory of the environment does not exist.

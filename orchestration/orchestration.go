@@ -9,7 +9,6 @@ package orchestration
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -56,9 +55,6 @@ type Options struct {
 	// which is empty when the API is off.
 	Ready func(address string)
 }
-
-// leaseName is the lease that the only orchestrator of standalone mode holds.
-const leaseName = "orchestration"
 
 // Serve plays the role on a system that is open already, for Run and for
 // package combined. The notifier of the system must be running. With a line it
@@ -112,50 +108,5 @@ func listenerSettings(sys *system.Context, cfg *config.Orchestration) config.Lis
 		ConnectionTimeout: sys.Common.Database.Pool.AcquireTimeout,
 		EventTimeout:      es.Timing.HealthCheckInterval,
 		RetryInterval:     config.Seconds(max(1, es.Processing.Backoff.MaxDelay.Duration()/time.Second)),
-	}
-}
-
-// A standaloneLease keeps a second orchestrator out.
-type standaloneLease struct {
-	sys  *system.Context
-	hold time.Duration
-}
-
-func takeStandaloneLease(ctx context.Context, sys *system.Context, cfg *config.Orchestration) (*standaloneLease, error) {
-	if cfg.System.Mode != config.Standalone {
-		return nil, nil
-	}
-	l := &standaloneLease{sys: sys, hold: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration()}
-	taken, err := postgres.TakeLease(ctx, sys.Pool, leaseName, sys.Process, l.hold)
-	if err != nil {
-		return nil, err
-	}
-	if !taken {
-		return nil, fmt.Errorf("another orchestrator runs on this database and orchestration.system.mode is %q; "+
-			"set it to %q to run several, or wait %s if the other one was killed", config.Standalone, config.Distributed, l.hold)
-	}
-	return l, nil
-}
-
-// keep renews the lease until ctx ends, then gives it back. Losing it, because
-// the database was away for longer than the lease, ends the role.
-func (l *standaloneLease) keep(ctx context.Context) error {
-	ticker := time.NewTicker(l.hold / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			return postgres.DropLease(dropping, l.sys.Pool, leaseName, l.sys.Process)
-		case <-ticker.C:
-		}
-		taken, err := postgres.TakeLease(ctx, l.sys.Pool, leaseName, l.sys.Process, l.hold)
-		switch {
-		case err != nil:
-			l.sys.Log.WarnContext(ctx, "standalone lease not renewed; trying again", "error", err)
-		case !taken:
-			return errors.New("another orchestrator took over while this one could not renew its lease")
-		}
 	}
 }

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
@@ -103,9 +101,9 @@ func Run[Out any](t testing.TB, handlers *tasker.Handlers, name string, step Ste
 // build makes the step that a handler sees.
 func (s Step) build(t testing.TB, handler string) *tasker.Step {
 	t.Helper()
-	task := taskid.New()
+	task, ids := newIDs(1)
 	built := &tasker.Step{
-		Task: task.String(), ID: stepID(task, 0), Name: s.Name,
+		Task: task, ID: ids[0], Name: s.Name,
 		Namespace: "test", Template: "test", Version: "1.0.0",
 		Attempt: max(s.Attempt, 1), MaxAttempts: s.MaxAttempts,
 		Context: json.RawMessage(`{}`),
@@ -131,9 +129,14 @@ func (s Step) build(t testing.TB, handler string) *tasker.Step {
 	return built
 }
 
-// stepID is the id of the step at a place of its template.
-func stepID(task uuid.UUID, place int) string {
-	return taskid.Step(task, int32(place)+1).String() //nolint:gosec // templates.MaxSteps bounds it
+// newIDs returns the id of a new task and those of its steps.
+func newIDs(steps int) (task string, ids []string) {
+	id := taskid.New()
+	ids = make([]string, steps)
+	for i := range ids {
+		ids[i] = taskid.Step(id, int32(i)+1).String()
+	}
+	return id.String(), ids
 }
 
 func encode(t testing.TB, what string, v any) json.RawMessage {

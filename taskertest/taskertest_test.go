@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,7 +153,7 @@ type stoppedTest struct {
 
 func (s *stoppedTest) Fatalf(format string, args ...any) {
 	s.why = fmt.Sprintf(format, args...)
-	s.SkipNow() // ends the goroutine; nothing of this test shows as failed
+	runtime.Goexit()
 }
 
 func (s *stoppedTest) Fatal(args ...any) { s.Fatalf("%s", fmt.Sprint(args...)) }
@@ -160,11 +161,13 @@ func (s *stoppedTest) Fatal(args ...any) { s.Fatalf("%s", fmt.Sprint(args...)) }
 // whyStopped returns why run ended its test, or nothing.
 func whyStopped(t *testing.T, run func(testing.TB)) string {
 	t.Helper()
-	s := &stoppedTest{}
-	t.Run("stopped", func(t *testing.T) {
-		s.TB = t
+	s := &stoppedTest{TB: t}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
 		run(s)
-	})
+	}()
+	<-over
 	return s.why
 }
 
@@ -175,8 +178,10 @@ func TestRunEndsTheTest(t *testing.T) {
 		run  func(t testing.TB)
 		want string
 	}{
-		{"unknown handler", func(t testing.TB) { _, _ = taskertest.Run[order](t, handlers(), "duble", taskertest.Step{}) },
-			`no handler "duble"; there are ["busy" "channel"`},
+		{
+			"unknown handler", func(t testing.TB) { _, _ = taskertest.Run[order](t, handlers(), "duble", taskertest.Step{}) },
+			`no handler "duble"; there are ["busy" "channel"`,
+		},
 		{"context", func(t testing.TB) {
 			_, _ = taskertest.Run[order](t, handlers(), "double", taskertest.Step{Context: func() {}})
 		}, "encode the context as JSON: json: unsupported type: func()"},

@@ -12,10 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/google/uuid"
-
 	tasker "github.com/tasker-systems/tasker-go"
-	"github.com/tasker-systems/tasker-go/internal/common/taskid"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
@@ -64,8 +61,9 @@ func RunWorkflow(t testing.TB, handlers *tasker.Handlers, fsys fs.FS, name strin
 	}
 	w := &workflow{
 		log: logTo(t), handlers: handlers, template: template, graph: template.Graph(),
-		task: taskid.New(), input: raw, steps: make([]StepOutcome, len(template.Steps)),
+		input: raw, steps: make([]StepOutcome, len(template.Steps)),
 	}
+	w.task, w.ids = newIDs(len(w.steps))
 	w.run(t.Context())
 	return w.outcome()
 }
@@ -125,8 +123,9 @@ type workflow struct {
 	handlers *tasker.Handlers
 	template *templates.Template
 	graph    *templates.Graph
-	task     uuid.UUID
 	input    json.RawMessage
+	task     string        // its id
+	ids      []string      // of the steps
 	steps    []StepOutcome // the zero value stands for a step that did not run
 }
 
@@ -167,7 +166,7 @@ func (w *workflow) run(ctx context.Context) {
 func (w *workflow) step(i int) tasker.Step {
 	definition := &w.template.Steps[i]
 	step := tasker.Step{
-		Task: w.task.String(), ID: stepID(w.task, i), Name: definition.Name,
+		Task: w.task, ID: w.ids[i], Name: definition.Name,
 		Namespace: w.template.Namespace, Template: w.template.Name, Version: w.template.Version,
 		Attempt: 1, MaxAttempts: maxAttempts(definition.Retry), Context: w.input,
 	}

@@ -198,11 +198,15 @@ func TestRunWorkflowEndsTheTest(t *testing.T) {
 	}{
 		{"problems", taskertest.YAML("{name: it}"), "test/it", nil, "load templates: template1.yaml:1"},
 		{"unknown template", ok, "test/other", nil, `no template "test/other" (namespace/name); there are ["test/it"]`},
-		{"unknown handlers", template(`{name: a, handler: {callable: oh}}, {name: b, handler: {callable: k}}`), "test/it", nil,
+		{
+			"unknown handlers", template(`{name: a, handler: {callable: oh}}, {name: b, handler: {callable: k}}`), "test/it", nil,
 			`template test/it: step "a": no handler "oh"; there are ["exit" "fail" "fail_for_good" "fail_twice" "ok" "panic" "sleep" "step"]` + "\n" +
-				`step "b": no handler "k"`},
-		{"other step types", template(`{name: a, type: decision, handler: {callable: ok}}`), "test/it", nil,
-			`template test/it: step "a" is of type decision; only standard steps can run`},
+				`step "b": no handler "k"`,
+		},
+		{
+			"other step types", template(`{name: a, type: decision, handler: {callable: ok}}`), "test/it", nil,
+			`template test/it: step "a" is of type decision; only standard steps can run`,
+		},
 		{"no object", ok, "test/it", []int{1}, "the context must be a JSON object, not [1]"},
 		{"no JSON", ok, "test/it", json.RawMessage(`{`), "encode the context as JSON"},
 	}

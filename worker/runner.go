@@ -11,6 +11,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
@@ -122,7 +123,7 @@ func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
 // claim claims steps of one namespace until ctx ends.
 func (r *runner) claim(ctx context.Context, sp *space) {
 	most := coalesced * r.cfg.System.QueueConfig.BatchSize
-	for {
+	for failures := 0; ; {
 		n := r.slots.take(ctx, most)
 		if n == 0 {
 			return
@@ -135,10 +136,13 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 			if ctx.Err() != nil {
 				return
 			}
-			r.log.WarnContext(ctx, "claiming steps failed; trying again", "namespace", sp.namespace, "error", err)
-			sp.wake.Wait(ctx, r.cfg.System.Listener.RetryInterval.Duration())
+			failures++
+			pause := backoff.Operation(r.cfg.EventSystem.Processing.Backoff, failures)
+			r.log.WarnContext(ctx, "claiming steps failed; trying again", "namespace", sp.namespace, "error", err, "failures", failures, "pause", pause)
+			sp.wake.Wait(ctx, pause)
 			continue
 		}
+		failures = 0
 		for i := range steps {
 			r.start(sp, steps[i])
 		}

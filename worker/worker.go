@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -142,16 +143,16 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
 		g.Go(func() error { listener.Run(ctx); return nil })
 	}
-	claiming, _ := errgroup.WithContext(ctx)
+	var claiming sync.WaitGroup
 	for _, sp := range r.spaces {
-		claiming.Go(func() error { r.claim(ctx, sp); return nil })
+		claiming.Go(func() { r.claim(ctx, sp) })
 	}
 	g.Go(func() error {
 		return web.Serve(ctx, r.sys.Common, r.cfg.System.Web, r.webDeps(), role.Ready)
 	})
 	g.Go(func() error {
 		<-ctx.Done()
-		_ = claiming.Wait() // claim loops return no error
+		claiming.Wait()
 		r.drain()
 		finish()
 		r.giveUp(outlive)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/tasker-systems/tasker-go/config"
@@ -23,6 +24,7 @@ type validated struct {
 	Problems []*problem     `json:"problems"`
 	Unset    []unsetNeed    `json:"needed_variables"`
 	byText   map[string]int // index into Problems
+	strict   bool
 }
 
 // checked is one combination that was looked at.
@@ -47,6 +49,7 @@ type problem struct {
 	Column   int      `json:"column,omitempty"`
 	Message  string   `json:"message"`
 	Hint     string   `json:"hint,omitempty"`
+	Also     []string `json:"also,omitempty"` // places that have a part in it
 	In       []string `json:"in"`
 	text     string
 }
@@ -63,23 +66,21 @@ func (v *validation) run(env Env) error {
 	if err != nil {
 		return err
 	}
-	result := validated{Valid: true, Problems: []*problem{}, Unset: []unsetNeed{}, byText: map[string]int{}}
+	result := validated{Valid: true, Problems: []*problem{}, Unset: []unsetNeed{}, byText: map[string]int{}, strict: v.strict}
 	for _, c := range combinations {
 		if err := result.check(c, v.options(env, c)); err != nil {
 			return err
 		}
 	}
 	for _, c := range result.Checked {
-		if c.Errors > 0 || v.strict && c.Warnings > 0 {
-			result.Valid = false
-		}
+		result.Valid = result.Valid && result.passes(c)
 	}
 	if v.json {
 		enc := json.NewEncoder(env.Stdout)
 		enc.SetIndent("", "  ")
 		err = enc.Encode(result)
 	} else {
-		result.print(env, v.strict)
+		result.print(env)
 	}
 	if err == nil && !result.Valid {
 		return &ExitError{Code: ExitConfig}
@@ -182,11 +183,7 @@ func (r *validated) add(p config.Problem, c checked) {
 	if !known {
 		i = len(r.Problems)
 		r.byText[text] = i
-		r.Problems = append(r.Problems, &problem{
-			Severity: p.Severity.String(), Code: p.Code, Key: p.Key,
-			File: p.Pos.File(), Line: p.Pos.Line(), Column: p.Pos.Column(),
-			Message: p.Message, Hint: p.Hint, text: text,
-		})
+		r.Problems = append(r.Problems, newProblem(p, text))
 	}
 	where := string(c.Context)
 	if c.Environment != "" {
@@ -195,18 +192,29 @@ func (r *validated) add(p config.Problem, c checked) {
 	r.Problems[i].In = append(r.Problems[i].In, where)
 }
 
-func (r *validated) need(n unsetNeed) {
-	for _, known := range r.Unset {
-		if known == n {
-			return
-		}
+func newProblem(p config.Problem, text string) *problem {
+	out := &problem{
+		Severity: p.Severity.String(), Code: p.Code, Key: p.Key,
+		File: p.Pos.File(), Line: p.Pos.Line(), Column: p.Pos.Column(),
+		Message: p.Message, Hint: p.Hint, text: text,
 	}
-	r.Unset = append(r.Unset, n)
+	for _, place := range p.Also {
+		out.Also = append(out.Also, strings.TrimSpace(place.Pos.String()+" "+place.Note))
+	}
+	return out
 }
+
+func (r *validated) need(n unsetNeed) {
+	if !slices.Contains(r.Unset, n) {
+		r.Unset = append(r.Unset, n)
+	}
+}
+
+func (r *validated) passes(c checked) bool { return c.Errors == 0 && !(r.strict && c.Warnings > 0) }
 
 // print writes the problems to standard error and the outcome to standard
 // output.
-func (r *validated) print(env Env, strict bool) {
+func (r *validated) print(env Env) {
 	for _, p := range r.Problems {
 		fmt.Fprint(env.Stderr, p.text)
 		if len(r.Checked) > 1 {
@@ -216,13 +224,11 @@ func (r *validated) print(env Env, strict bool) {
 	}
 	for _, c := range r.Checked {
 		verdict := "ok"
-		switch {
-		case c.Errors > 0:
-			verdict = fmt.Sprintf("invalid: %d errors, %d warnings", c.Errors, c.Warnings)
-		case c.Warnings > 0 && strict:
-			verdict = fmt.Sprintf("invalid: %d warnings", c.Warnings)
-		case c.Warnings > 0:
-			verdict = fmt.Sprintf("ok, %d warnings", c.Warnings)
+		if !r.passes(c) {
+			verdict = "invalid"
+		}
+		if c.Errors+c.Warnings > 0 {
+			verdict += fmt.Sprintf(" (errors: %d, warnings: %d)", c.Errors, c.Warnings)
 		}
 		fmt.Fprintf(env.Stdout, "%-27s %s\n", c, verdict)
 	}

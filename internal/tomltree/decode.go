@@ -207,7 +207,7 @@ func (d *decoder) text(f *fieldPlan, v *Value) bool {
 		if n > 0 {
 			message = fmt.Sprintf("has %d characters, want %s", n, f.length.text)
 		}
-		d.problem("out-of-range", v.Pos(), message+v.origin(), "")
+		d.problem("out-of-range", v.Pos(), message+v.Origin(), "")
 		return false
 	}
 	if f.enum == nil || slices.Contains(f.enum, v.text) {
@@ -275,7 +275,7 @@ func (d *decoder) mismatch(f *fieldPlan, v *Value, want Kind) {
 // unfit reports that v is not what field f wants. A secret and what a variable
 // holds are not shown.
 func (d *decoder) unfit(code string, f *fieldPlan, v *Value, want, hint string) {
-	message := "has a value that does not fit, want " + want + v.origin()
+	message := "has a value that does not fit, want " + want + v.Origin()
 	switch {
 	case v.kind >= Array:
 		message = "is " + v.kind.String() + ", want " + want
@@ -290,15 +290,6 @@ func (d *decoder) unfit(code string, f *fieldPlan, v *Value, want, hint string) 
 
 // hides reports whether v must not be shown.
 func (f *fieldPlan) hides(v *Value) bool { return f.secret || len(v.Variables()) > 0 }
-
-// origin says which variables supplied v.
-func (v *Value) origin() string {
-	names := v.Variables()
-	if len(names) == 0 {
-		return ""
-	}
-	return " (from " + strings.Join(names, ", ") + ")"
-}
 
 func (d *decoder) problem(code string, at Pos, message, hint string) {
 	key := dotted(d.path)

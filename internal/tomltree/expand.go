@@ -77,9 +77,9 @@ func (x *expander) value(v *Value) *Value {
 }
 
 func (x *expander) text(v *Value) *Value {
-	p := placeholders{expander: x, at: v.Pos(), from: &sources{}}
+	p := placeholders{expander: x, at: v.Pos(), from: &sources{}, live: true}
 	known := len(x.unset)
-	text, _ := p.until(v.text, false, true)
+	text, _ := p.until(v.text)
 	out := *v
 	out.text, out.expanded = text, p.from
 	out.unset = p.failed || len(x.unset) > known
@@ -92,16 +92,16 @@ type placeholders struct {
 	*expander
 	at     Pos
 	from   *sources
-	depth  int
+	live   bool // the text is used, not only checked
+	depth  int  // of defaults within defaults
 	outer  int  // how many placeholders stand side by side so far
 	ending int  // where the last of these ended
 	failed bool // the string has no value
 }
 
 // until expands text up to its end or, in a default, up to the brace that
-// closes it, and returns what is left from there. Where live is false the text
-// is checked and not used.
-func (p *placeholders) until(text string, inDefault, live bool) (expanded, rest string) {
+// closes it, and returns what is left from there.
+func (p *placeholders) until(text string) (expanded, rest string) {
 	var b strings.Builder
 	total, open := len(text), 0
 	for text != "" {
@@ -113,7 +113,7 @@ func (p *placeholders) until(text string, inDefault, live bool) (expanded, rest 
 			continue
 		case strings.HasPrefix(text, "${"):
 			var value string
-			value, text = p.placeholder(text, live)
+			value, text = p.placeholder(text)
 			b.WriteString(value)
 			if p.depth == 0 {
 				p.outer, p.ending = p.outer+1, total-len(text)
@@ -123,7 +123,7 @@ func (p *placeholders) until(text string, inDefault, live bool) (expanded, rest 
 			open++
 		case text[0] == '}' && open > 0:
 			open--
-		case text[0] == '}' && inDefault:
+		case text[0] == '}' && p.depth > 0:
 			return b.String(), text
 		}
 		b.WriteByte(text[0])
@@ -134,7 +134,7 @@ func (p *placeholders) until(text string, inDefault, live bool) (expanded, rest 
 
 // placeholder expands the placeholder that text begins with, and returns the
 // text after it; none, if the placeholder is not well formed.
-func (p *placeholders) placeholder(text string, live bool) (value, rest string) {
+func (p *placeholders) placeholder(text string) (value, rest string) {
 	text = text[len("${"):]
 	name := text[:nameLength(text)]
 	text = text[len(name):]
@@ -144,29 +144,32 @@ func (p *placeholders) placeholder(text string, live bool) (value, rest string) 
 	case name == "" && (text[0] == '}' || strings.HasPrefix(text, ":-")):
 		return p.fail("names no variable", "write ${NAME} or ${NAME:-default}")
 	case text[0] == '}':
-		if live = p.allow(name) && live; live {
+		if p.allow(name) && p.live {
 			value = p.lookup(name)
 		}
 		return value, text[1:]
 	case strings.HasPrefix(text, ":-"):
-		return p.withDefault(name, text[len(":-"):], live)
+		return p.withDefault(name, text[len(":-"):])
 	default:
 		return p.fail("has a form that is not supported", "write ${NAME} or ${NAME:-default}")
 	}
 }
 
 // withDefault expands ${name:-default}; text begins with the default.
-func (p *placeholders) withDefault(name, text string, live bool) (value, rest string) {
+func (p *placeholders) withDefault(name, text string) (value, rest string) {
+	live := p.live
+	defer func() { p.live = live }()
 	supplied := ""
-	if live = p.allow(name) && live; live {
+	if p.allow(name) && live {
 		if value, set := p.vars.Lookup(name); set {
 			supplied = value
 		}
 	}
+	p.live = live && supplied == ""
 	if p.depth++; p.depth > maxNesting {
 		return p.fail("is nested more than "+strconv.Itoa(maxNesting)+" deep", "use fewer placeholders within defaults")
 	}
-	value, rest = p.until(text, true, live && supplied == "")
+	value, rest = p.until(text)
 	p.depth--
 	if rest == "" {
 		if !p.failed {

@@ -83,7 +83,13 @@ func drawTree(t *rapid.T, label string) *Value {
 	return tree
 }
 
-func merge(t interface{ Fatal(...any) }, base, over *Value) *Value {
+// failer is a test, of this package or of rapid.
+type failer interface {
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func merge(t failer, base, over *Value) *Value {
 	merged, problems := Merge(base, over)
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -91,9 +97,7 @@ func merge(t interface{ Fatal(...any) }, base, over *Value) *Value {
 	return merged
 }
 
-func same(t interface {
-	Fatalf(string, ...any)
-}, what string, got, want *Value) {
+func same(t failer, what string, got, want *Value) {
 	if !equal(got, want) {
 		t.Fatalf("%s is\n%s\nwant\n%s", what, Encode(got), Encode(want))
 	}

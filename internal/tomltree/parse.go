@@ -36,12 +36,12 @@ func (p *parser) document(root *Value) {
 	table := root
 	for p.NextExpression() {
 		switch node := p.Expression(); node.Kind {
-		case unstable.KeyValue:
-			p.keyValue(table, node)
 		case unstable.Table:
 			table = p.header(root, node)
 		case unstable.ArrayTable:
 			table = p.arrayHeader(root, node)
+		default: // a key with its value: comments are not kept
+			p.keyValue(table, node)
 		}
 	}
 	if err := p.Error(); err != nil {

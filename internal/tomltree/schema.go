@@ -3,6 +3,7 @@ package tomltree
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,9 +47,9 @@ type Field struct {
 // NewSchema prepares struct type t. It panics if a tag or type is not as
 // [Schema] says.
 func NewSchema(t reflect.Type) *Schema {
-	s := &Schema{}
-	s.root = s.structPlan(t, "", false)
-	return s
+	var p planner
+	root := p.structPlan(t, "")
+	return &Schema{root: root, fields: p.fields}
 }
 
 // Fields lists the leaves in the order of the Go fields.
@@ -119,9 +120,15 @@ func (p *structPlan) index(key string) int {
 	return -1
 }
 
-func (s *Schema) structPlan(t reflect.Type, path string, preset bool) *structPlan {
+// planner prepares types.
+type planner struct {
+	fields  []Field // the leaves so far
+	inSlice bool    // the keys of a slice's elements are no leaves
+}
+
+func (p *planner) structPlan(t reflect.Type, path string) *structPlan {
 	plan := &structPlan{defaulting: true}
-	s.collect(plan, t, nil, path, preset)
+	p.collect(plan, t, nil, path)
 	if len(plan.fields) > 64 {
 		panic(fmt.Sprintf("tomltree: %s has more than 64 keys", t))
 	}
@@ -135,10 +142,9 @@ func (s *Schema) structPlan(t reflect.Type, path string, preset bool) *structPla
 
 // collect adds the fields of t, found at index of the outer struct. Of two
 // fields with one key, the outer counts.
-func (s *Schema) collect(plan *structPlan, t reflect.Type, index []int, path string, preset bool) {
+func (p *planner) collect(plan *structPlan, t reflect.Type, index []int, path string) {
 	var embedded []reflect.StructField
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Anonymous {
 			embedded = append(embedded, f)
 			continue
@@ -148,61 +154,63 @@ func (s *Schema) collect(plan *structPlan, t reflect.Type, index []int, path str
 			panic(fmt.Sprintf("tomltree: %s.%s has no toml tag", t, f.Name))
 		}
 		if plan.index(key) < 0 {
-			at := append(index[:len(index):len(index)], i)
-			plan.fields = append(plan.fields, s.fieldPlan(f, at, join(path, key), preset))
+			plan.fields = append(plan.fields, p.fieldPlan(f, append(slices.Clip(index), f.Index...), join(path, key)))
 		}
 	}
 	for _, f := range embedded {
-		s.collect(plan, f.Type, append(index[:len(index):len(index)], f.Index...), path, preset)
+		p.collect(plan, f.Type, append(slices.Clip(index), f.Index...), path)
 	}
 }
 
-// fieldPlan prepares one field. Where preset is set, an element of a slice is
-// prepared, whose keys are no leaves of the schema.
-func (s *Schema) fieldPlan(f reflect.StructField, index []int, path string, preset bool) fieldPlan {
-	p := fieldPlan{
+func (p *planner) fieldPlan(f reflect.StructField, index []int, path string) fieldPlan {
+	plan := fieldPlan{
 		key: f.Tag.Get("toml"), index: index, typ: f.Type,
 		secret: f.Tag.Get("secret") == "true",
 		bounds: parseBounds(f.Tag.Get("range")), length: parseBounds(f.Tag.Get("len")),
 	}
 	if enum := f.Tag.Get("enum"); enum != "" {
-		p.enum = strings.Split(enum, "|")
+		plan.enum = strings.Split(enum, "|")
 	}
 	if text, ok := f.Tag.Lookup("default"); ok {
-		p.preset = parseDefault(f, text)
+		plan.preset = parseDefault(f, text)
 	}
-	s.setKind(&p, f, path, preset)
-	leaf := p.kind <= stringField || p.kind == sliceField
-	if leaf && !preset {
-		s.fields = append(s.fields, Field{
+	leaf := false
+	switch t := f.Type; {
+	case f.Name == "_" && t.Kind() == reflect.Struct:
+		plan.kind, plan.plan, plan.optional = emptyField, &structPlan{}, true
+	case t.Kind() == reflect.Struct:
+		plan.kind, plan.plan = structField, p.structPlan(t, path)
+	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct:
+		plan.kind, plan.plan, plan.optional = pointerField, p.structPlan(t.Elem(), path), true
+	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
+		plan.kind, plan.plan = mapField, p.structPlan(t.Elem(), path+".*")
+	case t.Kind() == reflect.Slice:
+		plan.kind, leaf = sliceField, true
+		p.setElement(&plan, t.Elem())
+	default:
+		plan.kind, leaf = scalarKind(t), true
+	}
+	if leaf && !p.inSlice {
+		p.fields = append(p.fields, Field{
 			Key: path, Type: f.Type, Range: f.Tag.Get("range"), Len: f.Tag.Get("len"),
-			Enum: p.enum, Default: f.Tag.Get("default"), Secret: p.secret,
+			Enum: plan.enum, Default: f.Tag.Get("default"), Secret: plan.secret,
 		})
 	}
-	return p
+	return plan
 }
 
-func (s *Schema) setKind(p *fieldPlan, f reflect.StructField, path string, preset bool) {
-	t := f.Type
-	switch {
-	case f.Name == "_" && t.Kind() == reflect.Struct:
-		p.kind, p.plan, p.optional = emptyField, &structPlan{}, true
-	case t.Kind() == reflect.Struct:
-		p.kind, p.plan = structField, s.structPlan(t, path, preset)
-	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct:
-		p.kind, p.plan, p.optional = pointerField, s.structPlan(t.Elem(), path, preset), true
-	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
-		p.kind, p.plan = mapField, s.structPlan(t.Elem(), path+".*", preset)
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
-		p.kind, p.plan = sliceField, s.structPlan(t.Elem(), path, true)
-	case t.Kind() == reflect.Slice:
-		p.kind = sliceField
-		p.elem = &fieldPlan{
-			key: p.key, typ: t.Elem(), kind: scalarKind(t.Elem()),
-			secret: p.secret, enum: p.enum, bounds: p.bounds,
-		}
-	default:
-		p.kind = scalarKind(t)
+// setElement prepares the elements of a slice.
+func (p *planner) setElement(plan *fieldPlan, t reflect.Type) {
+	if t.Kind() == reflect.Struct {
+		outer := p.inSlice
+		p.inSlice = true
+		plan.plan = p.structPlan(t, "")
+		p.inSlice = outer
+		return
+	}
+	plan.elem = &fieldPlan{
+		key: plan.key, typ: t, kind: scalarKind(t),
+		secret: plan.secret, enum: plan.enum, bounds: plan.bounds,
 	}
 }
 

@@ -1,11 +1,18 @@
 package tomltree
 
+import "strings"
+
 // nearest returns the word of a list that a writer of word most likely meant,
-// or "" if none is near.
+// or "" if none is near. To leave out the last part of a name, the unit as a
+// rule, counts as one letter.
 func nearest(word string, list []string) string {
 	best, least := "", max(1, min(3, len(word)/3))+1
 	for _, w := range list {
-		if d := distance(word, w); d < least {
+		d := distance(word, w)
+		if strings.HasPrefix(w, word+"_") {
+			d = 1
+		}
+		if d < least {
 			best, least = w, d
 		}
 	}

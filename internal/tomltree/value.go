@@ -13,6 +13,7 @@ package tomltree
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -100,6 +101,16 @@ func (v *Value) Variables() []string {
 	return v.expanded.variables
 }
 
+// Origin names the variables that supplied text to v, for the end of a message;
+// "" if there are none.
+func (v *Value) Origin() string {
+	names := v.Variables()
+	if len(names) == 0 {
+		return ""
+	}
+	return " (from " + strings.Join(names, ", ") + ")"
+}
+
 // Text returns the content of a string, and the source text of another scalar.
 func (v *Value) Text() string { return v.text }
 
@@ -145,9 +156,9 @@ func (v *Value) Without(key string) *Value {
 
 // Nest returns a tree that holds v under keys and nothing else.
 func (v *Value) Nest(keys ...string) *Value {
-	for i := len(keys) - 1; i >= 0; i-- {
+	for _, key := range slices.Backward(keys) {
 		v = &Value{kind: Table, file: v.file, start: v.start, end: v.end, entries: []entry{
-			{key: keys[i], start: v.start, end: v.end, value: v},
+			{key: key, start: v.start, end: v.end, value: v},
 		}}
 	}
 	return v

@@ -58,30 +58,52 @@ func TestOutcomes(t *testing.T) {
 		handle tasker.HandlerFunc
 		want   end
 	}{
-		{"result", func(context.Context, *tasker.Step) (any, error) { return map[string]int{"n": 1}, nil },
-			end{result: `{"n":1}`}},
-		{"no result", func(context.Context, *tasker.Step) (any, error) { return nil, nil },
-			end{result: `null`}},
-		{"error", func(context.Context, *tasker.Step) (any, error) { return 1, boom },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "boom"}}},
-		{"permanent, wrapped", func(context.Context, *tasker.Step) (any, error) {
-			return nil, fmt.Errorf("charge: %w", tasker.Permanent(boom))
+		{
+			"result", func(context.Context, *tasker.Step) (any, error) { return map[string]int{"n": 1}, nil },
+			end{result: `{"n":1}`},
 		},
-			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "charge: boom", Permanent: true}}},
-		{"retry after", func(context.Context, *tasker.Step) (any, error) { return nil, tasker.RetryAfter(90*time.Second, boom) },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "boom", RetryAfter: 90}}},
-		{"panic", func(context.Context, *tasker.Step) (any, error) { panic(boom) },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: boom"}}},
-		{"panic while encoding", func(context.Context, *tasker.Step) (any, error) { return &unwilling{}, nil },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: no JSON of me"}}},
-		{"panic in the error", func(context.Context, *tasker.Step) (any, error) { return nil, &unwilling{} },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: no text of me"}}},
-		{"goroutine ended", func(context.Context, *tasker.Step) (any, error) { runtime.Goexit(); return nil, nil },
-			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "the handler ended its goroutine (runtime.Goexit)"}}},
-		{"not JSON", func(context.Context, *tasker.Step) (any, error) { return func() {}, nil },
-			end{failure: &outcome.Failure{Kind: outcome.ResultNotEncoded, Message: "encode the result as JSON: json: unsupported type: func()", Permanent: true}}},
-		{"too large", func(context.Context, *tasker.Step) (any, error) { return strings.Repeat("x", outcome.MaxResult), nil },
-			end{failure: &outcome.Failure{Kind: outcome.ResultNotEncoded, Message: "the result has 4194306 bytes; at most 4194304 are allowed", Permanent: true}}},
+		{
+			"no result", func(context.Context, *tasker.Step) (any, error) { return nil, nil },
+			end{result: `null`},
+		},
+		{
+			"error", func(context.Context, *tasker.Step) (any, error) { return 1, boom },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "boom"}},
+		},
+		{
+			"permanent, wrapped", func(context.Context, *tasker.Step) (any, error) {
+				return nil, fmt.Errorf("charge: %w", tasker.Permanent(boom))
+			},
+			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "charge: boom", Permanent: true}},
+		},
+		{
+			"retry after", func(context.Context, *tasker.Step) (any, error) { return nil, tasker.RetryAfter(90*time.Second, boom) },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerError, Message: "boom", RetryAfter: 90}},
+		},
+		{
+			"panic", func(context.Context, *tasker.Step) (any, error) { panic(boom) },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: boom"}},
+		},
+		{
+			"panic while encoding", func(context.Context, *tasker.Step) (any, error) { return &unwilling{}, nil },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: no JSON of me"}},
+		},
+		{
+			"panic in the error", func(context.Context, *tasker.Step) (any, error) { return nil, &unwilling{} },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "panic: no text of me"}},
+		},
+		{
+			"goroutine ended", func(context.Context, *tasker.Step) (any, error) { runtime.Goexit(); return nil, nil },
+			end{failure: &outcome.Failure{Kind: outcome.HandlerPanic, Message: "the handler ended its goroutine (runtime.Goexit)"}},
+		},
+		{
+			"not JSON", func(context.Context, *tasker.Step) (any, error) { return func() {}, nil },
+			end{failure: &outcome.Failure{Kind: outcome.ResultNotEncoded, Message: "encode the result as JSON: json: unsupported type: func()", Permanent: true}},
+		},
+		{
+			"too large", func(context.Context, *tasker.Step) (any, error) { return strings.Repeat("x", outcome.MaxResult), nil },
+			end{failure: &outcome.Failure{Kind: outcome.ResultNotEncoded, Message: "the result has 4194306 bytes; at most 4194304 are allowed", Permanent: true}},
+		},
 		{"deadline", func(ctx context.Context, _ *tasker.Step) (any, error) {
 			<-ctx.Done()
 			return nil, fmt.Errorf("read: %w", ctx.Err())

@@ -34,7 +34,8 @@ type Line struct {
 	lanes   []chan outcome.Outcome
 	closed  chan struct{}
 	drained chan struct{}
-	once    sync.Once
+	close   func()
+	drain   func()
 
 	mu     sync.RWMutex
 	runner Runner
@@ -44,6 +45,8 @@ type Line struct {
 // holds up to buffer outcomes.
 func New(lanes, buffer int) *Line {
 	l := &Line{closed: make(chan struct{}), drained: make(chan struct{})}
+	l.close = sync.OnceFunc(func() { close(l.closed) })
+	l.drain = sync.OnceFunc(func() { close(l.drained) })
 	for range lanes {
 		l.lanes = append(l.lanes, make(chan outcome.Outcome, buffer))
 	}
@@ -88,14 +91,14 @@ func (l *Line) Lanes() []<-chan outcome.Outcome {
 
 // Close says that no further outcome will come; the orchestrator applies those
 // that wait and stops.
-func (l *Line) Close() { l.once.Do(func() { close(l.closed) }) }
+func (l *Line) Close() { l.close() }
 
 // Closed is closed by Close.
 func (l *Line) Closed() <-chan struct{} { return l.closed }
 
-// MarkDrained says that every outcome is applied, after Close. The orchestrator
-// calls it once.
-func (l *Line) MarkDrained() { close(l.drained) }
+// MarkDrained says that no outcome will be applied any more: after Close, or
+// because the orchestrator has failed.
+func (l *Line) MarkDrained() { l.drain() }
 
 // Drained is closed by MarkDrained.
 func (l *Line) Drained() <-chan struct{} { return l.drained }

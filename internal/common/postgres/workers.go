@@ -78,6 +78,19 @@ func TakeLease(ctx context.Context, db DB, name string, process uuid.UUID, holdF
 	return taken, nil
 }
 
+const leaseEndSQL = `select expires_at from tasker.leases where name = $1`
+
+// LeaseEnd returns when the named lease runs out; the zero time when there is
+// none.
+func LeaseEnd(ctx context.Context, db DB, name string) (time.Time, error) {
+	var end time.Time
+	err := db.QueryRow(ctx, leaseEndSQL, name).Scan(&end)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("look at the lease %s: %w", name, err)
+	}
+	return end, nil
+}
+
 const dropLeaseSQL = `delete from tasker.leases where name = $1 and process_id = $2`
 
 // DropLease gives the named lease back, if the process has it.
