@@ -24,8 +24,9 @@ func (s TaskState) Terminal() bool {
 	switch s {
 	case TaskComplete, TaskError, TaskCancelled, TaskResolvedManually:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // StepState is where a step stands (spec: 10 states).
@@ -50,8 +51,9 @@ func (s StepState) Terminal() bool {
 	switch s {
 	case StepComplete, StepError, StepCancelled, StepResolvedManually:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Satisfies reports whether steps that depend on one in state s may run.

@@ -109,7 +109,7 @@ func (c *checker) acrossSections() {
 			continue // reported already
 		}
 		if first, taken := ids[e.SystemID]; taken {
-			all.fail("X13", e.key+".system_id "+first+".system_id", "is %q, and another event system has that id", e.SystemID)
+			all.fail("X13", e.key+".system_id "+first+".system_id", "is the id of another event system too")
 		}
 		ids[e.SystemID] = e.key
 	}

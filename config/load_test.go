@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -428,7 +427,7 @@ func TestReports(t *testing.T) {
 				files[name] = string(f.Data)
 			}
 		}
-		opts.FS = shippedWith(t, maps.Clone(files))
+		opts.FS = shippedWith(t, files)
 		text := report(t, ContextComplete, opts).Error()
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("a secret shows:\n%s", text)

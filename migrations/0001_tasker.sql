@@ -43,7 +43,8 @@ create table tasker.tasks (
     state          tasker.task_state not null,
     context        jsonb not null,
     created_at     timestamptz not null default clock_timestamp(),
-    finished_at    timestamptz,
+    finished_at    timestamptz,                 -- set exactly when the state is final
+    troubled       boolean not null default false, -- an attempt at one of its steps has failed
     correlation_id uuid,
     initiator      text,
     source_system  text,

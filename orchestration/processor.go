@@ -183,6 +183,7 @@ func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.O
 			batch.Settle = append(batch.Settle, s.Task)
 			return 0
 		}
+		batch.Others = append(batch.Others, s.Task)
 		return p.dependents(ctx, s.Template, s.Name)
 	}
 	batch.Failed = append(batch.Failed, p.failed(ctx, s, o.Failure, o.Failure.JSON()))

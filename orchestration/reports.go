@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
@@ -79,7 +77,6 @@ func (p *processor) applyReports(ctx context.Context, queue string, reports []po
 func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
 	batch := postgres.Batch{Queue: entry.Queue}
 	consumed := make([]postgres.Message, len(group))
-	settle := map[uuid.UUID]struct{}{}
 	for i := range group {
 		r := &group[i]
 		consumed[i] = r.Message
@@ -89,11 +86,10 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 			batch.Failed = append(batch.Failed, p.failedReport(ctx, r))
 		}
 		if r.Failed || r.Leaf {
-			settle[r.Task] = struct{}{}
+			batch.Settle = append(batch.Settle, r.Task)
+		} else {
+			batch.Others = append(batch.Others, r.Task)
 		}
-	}
-	for task := range settle {
-		batch.Settle = append(batch.Settle, task)
 	}
 	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
 	applied, err := p.apply(ctx, batch)

@@ -22,14 +22,12 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/taskid"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
-// What holds for a step that says nothing of it, as in a deployment that keeps
-// the shipped configuration.
-const (
-	defaultTimeout  = 30 * time.Second
-	defaultAttempts = 3
-)
+// defaultTimeout holds for a step that says nothing of it, as in a deployment
+// that keeps the shipped configuration.
+const defaultTimeout = 30 * time.Second
 
 // A Step says what a handler gets to see in one attempt. Every field may be
 // left out. Values are encoded as JSON; JSON that exists goes in as a
@@ -112,7 +110,7 @@ func (s Step) build(t testing.TB, handler string) *tasker.Step {
 		built.Name = handler
 	}
 	if built.MaxAttempts == 0 {
-		built.MaxAttempts = max(defaultAttempts, built.Attempt)
+		built.MaxAttempts = max(templates.DefaultAttempts, built.Attempt)
 	}
 	if s.Context != nil {
 		built.Context = encode(t, "the context", s.Context)

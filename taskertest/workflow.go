@@ -168,7 +168,7 @@ func (w *workflow) step(i int) tasker.Step {
 	step := tasker.Step{
 		Task: w.task, ID: w.ids[i], Name: definition.Name,
 		Namespace: w.template.Namespace, Template: w.template.Name, Version: w.template.Version,
-		Attempt: 1, MaxAttempts: maxAttempts(definition.Retry), Context: w.input,
+		Attempt: 1, MaxAttempts: definition.Retry.Attempts(), Context: w.input,
 	}
 	if definition.Handler.Initialization != nil {
 		raw, err := json.Marshal(definition.Handler.Initialization)
@@ -207,17 +207,6 @@ func (w *workflow) attempts(ctx context.Context, i int, step tasker.Step) StepOu
 			return o
 		}
 	}
-}
-
-// maxAttempts counts the first attempt, which is always made.
-func maxAttempts(r templates.Retry) int {
-	switch {
-	case r.Retryable != nil && !*r.Retryable:
-		return 1
-	case r.MaxAttempts == nil:
-		return defaultAttempts
-	}
-	return max(1, *r.MaxAttempts)
 }
 
 // outcome says what became of the task.

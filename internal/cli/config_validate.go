@@ -210,7 +210,7 @@ func (r *validated) need(n unsetNeed) {
 	}
 }
 
-func (r *validated) passes(c checked) bool { return c.Errors == 0 && !(r.strict && c.Warnings > 0) }
+func (r *validated) passes(c checked) bool { return c.Errors == 0 && (c.Warnings == 0 || !r.strict) }
 
 // print writes the problems to standard error and the outcome to standard
 // output.

@@ -1,3 +1,6 @@
+// Package cli holds the commands of tasker-cli, a file each, and what they
+// share. A command gets its whole surroundings as an [Env] and returns an error;
+// it neither prints that error nor ends the process.
 package cli
 
 import "io"

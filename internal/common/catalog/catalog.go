@@ -212,7 +212,7 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 		step := &t.Steps[i]
 		e.Steps = append(e.Steps, postgres.NewStep{
 			Name: step.Name, DependsOn: ordinals(e.graph.Parents[i]), Dependents: ordinals(e.graph.Dependents[i]),
-			MaxAttempts: maxAttempts(step.Retry),
+			MaxAttempts: int32(step.Retry.Attempts()), //nolint:gosec // 1 to 100
 		})
 		var raw json.RawMessage
 		if step.Handler.Initialization != nil {
@@ -223,21 +223,6 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 		e.Configs = append(e.Configs, raw)
 	}
 	return e, nil
-}
-
-// defaultAttempts is how often a step is tried whose template does not say
-// (spec/runtime.md, section 5.1: max_attempts 3).
-const defaultAttempts = 3
-
-// maxAttempts counts the first attempt, which is always made.
-func maxAttempts(r templates.Retry) int32 {
-	switch {
-	case r.Retryable != nil && !*r.Retryable:
-		return 1
-	case r.MaxAttempts == nil:
-		return defaultAttempts
-	}
-	return max(1, int32(*r.MaxAttempts)) //nolint:gosec // 0 to 100 by its range
 }
 
 // ordinals turns places in a slice into ordinals, which count from 1.

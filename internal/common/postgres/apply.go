@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,13 +14,15 @@ import (
 )
 
 // A Batch is a set of reported steps of one namespace, decided and ready to be
-// applied: one round trip, one transaction, whatever the number of tasks.
+// applied: one round trip, one transaction, whatever the number of tasks. Every
+// task is in Settle or in Others.
 type Batch struct {
 	Queue     string      // the step queue of the namespace
 	Completed []Completed // steps that succeeded
 	Failed    []Failed    // attempts that did not
 	Consumed  []Consumed  // messages that have done their duty
 	Settle    []uuid.UUID // tasks whose state may change: a leaf completed or a step failed
+	Others    []uuid.UUID // the other tasks: settled only if an attempt has failed before
 	HandOff   HandOff     // the worker in this process
 }
 
@@ -179,20 +182,25 @@ func failSQL(queue string) string {
 
 // What is left to do in a task says its state. Branches that do not depend on a
 // failed step go on; when nothing can, the task is blocked if steps wait on the
-// failure and in error if none does.
+// failure and in error if none does. While no attempt has failed only the end of
+// a leaf can end a task, so the tasks of $2 are passed over unless troubled.
 const settleSQL = `
-	with counted as (
+	with asked as (
+		select unnest($1::uuid[]) as task_id
+		union
+		select task_id from tasker.tasks where task_id = any ($2) and troubled
+	), counted as (
 		select s.task_id,
 			bool_or(s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
 				'enqueued_as_error_for_orchestration')) as running,
 			bool_or(s.state = 'waiting_for_retry') as retrying,
 			bool_or(s.state = 'error') as failed,
 			bool_or(s.state = 'pending') as pending
-		from tasker.steps s
-		where s.task_id = any ($1)
+		from asked a
+		join tasker.steps s on s.task_id = any (array[a.task_id])
 		group by s.task_id
 	), decided as (
-		select task_id, case
+		select task_id, failed or retrying as troubled, case
 			when running then 'steps_in_process'
 			when retrying then 'waiting_for_retry'
 			when failed and pending then 'blocked_by_failures'
@@ -203,9 +211,11 @@ const settleSQL = `
 		from counted
 	)
 	update tasker.tasks t
-	set state = d.state, finished_at = case when d.state in ('complete', 'error') then now() end
+	set state = d.state, troubled = t.troubled or d.troubled,
+		finished_at = case when d.state in ('complete', 'error') then now() end
 	from decided d
-	where t.task_id = any (array[d.task_id]) and t.state <> d.state and t.finished_at is null
+	where t.task_id = any (array[d.task_id]) and t.finished_at is null
+	and (t.state <> d.state or d.troubled and not t.troubled)
 	returning t.task_id, t.state`
 
 // Apply applies a batch in one transaction and one round trip. A result that
@@ -213,15 +223,15 @@ const settleSQL = `
 // [IsDataError].
 func Apply(ctx context.Context, db DB, batch Batch) (Applied, error) {
 	var applied Applied
-	if len(batch.Completed)+len(batch.Failed)+len(batch.Consumed)+len(batch.Settle) == 0 {
+	if len(batch.Settle)+len(batch.Others) == 0 {
 		return applied, fmt.Errorf("apply results: %w", errEmptyBatch)
 	}
 	b := &pgx.Batch{}
 	queueLock(b, batch)
 	queueComplete(b, batch, &applied)
 	queueFail(b, batch, &applied)
-	if len(batch.Settle) > 0 {
-		b.Queue(settleSQL, batch.Settle).Query(func(rows pgx.Rows) (err error) {
+	if len(batch.Settle)+len(batch.Others) > 0 {
+		b.Queue(settleSQL, batch.Settle, batch.Others).Query(func(rows pgx.Rows) (err error) {
 			applied.Settled, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SettledTask])
 			return err
 		})
@@ -237,15 +247,7 @@ func Apply(ctx context.Context, db DB, batch Batch) (Applied, error) {
 }
 
 func queueLock(b *pgx.Batch, batch Batch) {
-	tasks := make([]uuid.UUID, 0, len(batch.Completed)+len(batch.Failed)+len(batch.Settle))
-	for i := range batch.Completed {
-		tasks = append(tasks, batch.Completed[i].Task)
-	}
-	for i := range batch.Failed {
-		tasks = append(tasks, batch.Failed[i].Task)
-	}
-	tasks = append(tasks, batch.Settle...)
-	b.Queue(lockTasksSQL, tasks)
+	b.Queue(lockTasksSQL, slices.Concat(batch.Settle, batch.Others))
 }
 
 func queueComplete(b *pgx.Batch, batch Batch, applied *Applied) {

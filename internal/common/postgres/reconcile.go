@@ -205,7 +205,7 @@ func Settle(ctx context.Context, db DB, queue string, tasks []uuid.UUID) error {
 	b := &pgx.Batch{}
 	b.Queue(lockTasksSQL, tasks)
 	b.Queue(recountSQL(queue), tasks)
-	b.Queue(settleSQL, tasks)
+	b.Queue(settleSQL, tasks, []uuid.UUID{})
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("settle %d tasks: %w", len(tasks), err)
 	}

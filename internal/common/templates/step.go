@@ -86,6 +86,22 @@ type Retry struct {
 	MaxBackoff config.Milliseconds `json:"max_backoff_ms,omitempty" range:"1..3600000"`
 }
 
+// DefaultAttempts is how often a step is tried whose template does not say.
+const DefaultAttempts = 3
+
+// Attempts is how often the step is tried at most, the first attempt, which is
+// always made, included.
+func (r Retry) Attempts() int {
+	switch {
+	case r.Retryable != nil && !*r.Retryable:
+		return 1
+	case r.MaxAttempts == nil:
+		return DefaultAttempts
+	default:
+		return max(1, *r.MaxAttempts)
+	}
+}
+
 // Backoff is how the wait between attempts grows; empty was not set.
 type Backoff string
 

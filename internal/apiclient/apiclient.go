@@ -1,0 +1,213 @@
+// Package apiclient speaks the HTTP API of an orchestrator, for tasker-cli. It
+// tries nothing twice and keeps nothing.
+package apiclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// patience is how long an answer may take. A server gives up sooner.
+const patience = 2 * time.Minute
+
+// A Client calls one server. It is safe for concurrent use.
+type Client struct {
+	server *url.URL
+	http   *http.Client
+}
+
+// New returns a client for the server at a URL such as http://127.0.0.1:8080.
+// It connects to nothing yet.
+func New(server string) (*Client, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("the server's URL does not look like http://127.0.0.1:8080") // it may hold a password
+	}
+	return &Client{server: u, http: &http.Client{Timeout: patience}}, nil
+}
+
+// An UnreachableError says that no server answered.
+type UnreachableError struct {
+	Server string // its URL, without a password
+	Err    error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("no answer from %s: %s", e.Server, e.Err)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// An Error is a refusal by the server.
+type Error struct {
+	Status    int      `json:"status"` // of HTTP
+	Code      string   `json:"code"`   // what is wrong, by name; "" when it was no Tasker that answered
+	Detail    string   `json:"detail"` // the same for people
+	RequestID string   `json:"request_id"`
+	Errors    []Detail `json:"errors"` // each problem, where there are several
+}
+
+// A Detail is one of several problems.
+type Detail struct {
+	Message  string `json:"message"`
+	Location string `json:"location"` // as in body.context; may be empty
+}
+
+// Codes that callers branch on.
+const (
+	CodeUnknownTemplate = "UNKNOWN_TEMPLATE"
+	CodeInternal        = "INTERNAL_ERROR"
+)
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Detail)
+	for _, d := range e.Errors {
+		b.WriteString("\n  ")
+		if d.Location != "" {
+			b.WriteString(d.Location + ": ")
+		}
+		b.WriteString(d.Message)
+	}
+	if e.Code == CodeInternal {
+		fmt.Fprintf(&b, " (request id %s)", e.RequestID)
+	}
+	return b.String()
+}
+
+// CreateTask creates a task.
+func (c *Client) CreateTask(ctx context.Context, r TaskRequest) (*Task, error) {
+	var t Task
+	raw, err := c.call(ctx, http.MethodPost, "/v1/tasks", nil, r, &t)
+	if err != nil {
+		return nil, fmt.Errorf("create a task of %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	t.JSON = raw
+	return &t, nil
+}
+
+// FindTask reads a task with its steps. With a wait the server answers once the
+// task is in a final state, or when that time is over; how long it really waits
+// is its own decision.
+func (c *Client) FindTask(ctx context.Context, id string, wait time.Duration) (*Task, error) {
+	query := url.Values{}
+	if wait > 0 {
+		query.Set("wait", wait.String())
+	}
+	var t Task
+	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), query, nil, &t)
+	if err != nil {
+		return nil, fmt.Errorf("read task %s: %w", id, err)
+	}
+	t.JSON = raw
+	return &t, nil
+}
+
+// ListTasks reads a page of tasks, newest first, without their steps.
+func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
+	query := url.Values{"limit": {strconv.Itoa(f.Limit)}}
+	for name, value := range map[string]string{
+		"namespace": f.Namespace, "name": f.Name, "state": f.State, "after": f.After,
+	} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	var page TaskPage
+	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks", query, nil, &page)
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	page.JSON = raw
+	return &page, nil
+}
+
+// ListTemplates reads the names of all registered templates.
+func (c *Client) ListTemplates(ctx context.Context) (*TemplateList, error) {
+	var list TemplateList
+	raw, err := c.call(ctx, http.MethodGet, "/v1/templates", nil, nil, &list)
+	if err != nil {
+		return nil, fmt.Errorf("list templates: %w", err)
+	}
+	list.JSON = raw
+	return &list, nil
+}
+
+// call sends a request and decodes the answer. It also returns it as it came.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) (json.RawMessage, error) {
+	request, err := c.request(ctx, method, path, query, in)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if response.StatusCode >= http.StatusBadRequest {
+		return nil, refusal(response, body)
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return nil, fmt.Errorf("%s does not answer as Tasker does: %w", c.server.Redacted(), err)
+	}
+	return body, nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, query url.Values, in any) (*http.Request, error) {
+	u := c.server.JoinPath(path)
+	u.RawQuery = query.Encode()
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json, application/problem+json")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return request, nil
+}
+
+// unreachable strips what net/http says to the reason: its text repeats the
+// URL of the request.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return &UnreachableError{Server: c.server.Redacted(), Err: err}
+}
+
+// refusal makes an error of what a server answered.
+func refusal(response *http.Response, body []byte) *Error {
+	e := &Error{}
+	if err := json.Unmarshal(body, e); err != nil || e.Code == "" {
+		return &Error{
+			Status: response.StatusCode,
+			Detail: fmt.Sprintf("%s answers %q, which is not how Tasker does", response.Request.URL.Host, response.Status),
+		}
+	}
+	return e
+}
