@@ -1,5 +1,6 @@
 // Package apiclient speaks the HTTP API of an orchestrator, for tasker-cli. It
-// tries nothing twice and keeps nothing.
+// tries nothing twice and keeps nothing. What the server says is wrong it passes
+// on as an [*Error], in the server's words.
 package apiclient
 
 import (
@@ -89,7 +90,7 @@ func (c *Client) CreateTask(ctx context.Context, r TaskRequest) (*Task, error) {
 	var t Task
 	raw, err := c.call(ctx, http.MethodPost, "/v1/tasks", nil, r, &t)
 	if err != nil {
-		return nil, fmt.Errorf("create a task of %s/%s: %w", r.Namespace, r.Name, err)
+		return nil, err
 	}
 	t.JSON = raw
 	return &t, nil
@@ -106,7 +107,7 @@ func (c *Client) FindTask(ctx context.Context, id string, wait time.Duration) (*
 	var t Task
 	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), query, nil, &t)
 	if err != nil {
-		return nil, fmt.Errorf("read task %s: %w", id, err)
+		return nil, err
 	}
 	t.JSON = raw
 	return &t, nil
@@ -125,7 +126,7 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 	var page TaskPage
 	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks", query, nil, &page)
 	if err != nil {
-		return nil, fmt.Errorf("list tasks: %w", err)
+		return nil, err
 	}
 	page.JSON = raw
 	return &page, nil
@@ -136,7 +137,7 @@ func (c *Client) ListTemplates(ctx context.Context) (*TemplateList, error) {
 	var list TemplateList
 	raw, err := c.call(ctx, http.MethodGet, "/v1/templates", nil, nil, &list)
 	if err != nil {
-		return nil, fmt.Errorf("list templates: %w", err)
+		return nil, err
 	}
 	list.JSON = raw
 	return &list, nil

@@ -48,6 +48,7 @@ type Step struct {
 
 // A StepError says why an attempt failed.
 type StepError struct {
+	Kind      string `json:"kind"` // such as handler_error or handler_timeout
 	Message   string `json:"message"`
 	Permanent bool   `json:"permanent"`
 }

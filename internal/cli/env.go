@@ -1,12 +1,16 @@
-// Package cli holds the commands of tasker-cli, a file each, and what they
-// share. A command gets its whole surroundings as an [Env] and returns an error;
-// it neither prints that error nor ends the process.
 package cli
 
-import "io"
+import (
+	"io"
+
+	"github.com/tasker-systems/tasker-go/internal/process"
+)
 
 // Env is what a command sees of its process.
 type Env struct {
+	// Stdin is what a command reads where it is given "-".
+	Stdin io.Reader
+
 	// Stdout takes what was asked for, Stderr everything else.
 	Stdout, Stderr io.Writer
 
@@ -14,12 +18,18 @@ type Env struct {
 	LookupEnv func(name string) (string, bool)
 }
 
+// variable returns a variable of the environment, "" when it is not set.
+func (e Env) variable(name string) string {
+	value, _ := e.LookupEnv(name)
+	return value
+}
+
 // The exit codes of all commands.
 const (
-	ExitFailed = 1  // it could not do what was asked
-	ExitUsage  = 2  // it was asked wrongly
-	ExitIO     = 3  // a file could not be read or written
-	ExitConfig = 78 // the configuration is invalid (EX_CONFIG of sysexits.h)
+	ExitFailed = process.ExitFailed // it could not do what was asked
+	ExitUsage  = process.ExitUsage  // it was asked wrongly
+	ExitIO     = process.ExitIO     // a file could not be read or written
+	ExitConfig = process.ExitConfig // the configuration or a template is invalid
 )
 
 // An ExitError ends a command with an exit code of its own. A nil Err means
@@ -43,3 +53,20 @@ func (e *ExitError) ExitCode() int { return e.Code }
 
 // usage reports that a command was asked wrongly.
 func usage(err error) error { return &ExitError{Code: ExitUsage, Err: err} }
+
+// A hintError is an error with what to do about it.
+type hintError struct {
+	error
+
+	hint string
+}
+
+func (e *hintError) Unwrap() error { return e.error }
+
+// withHint says what to do about an error; nil stays nil.
+func withHint(err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return &hintError{err, hint}
+}

@@ -305,7 +305,7 @@ func (b *bench) many(ctx context.Context, n int) (time.Duration, error) {
 		}
 		left -= k
 	}
-	err := b.until(ctx, 2*time.Millisecond, `select not exists (
+	err := b.until(ctx, 5*time.Millisecond, `select not exists (
 		select from tasker.tasks where state not in ('complete', 'error', 'cancelled', 'resolved_manually'))`)
 	return time.Since(began), err
 }

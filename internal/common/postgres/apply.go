@@ -141,8 +141,12 @@ func completeSQL(queue string) string {
 		case when n.handed_off and ($8 or cardinality(n.depends_on) > n.satisfied) then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(n.depends_on) d (ordinal)
-			join tasker.steps p on p.task_id = any (array[n.task_id]) and p.ordinal = d.ordinal
-			where p.result is not null
+			cross join lateral (
+				select s.name, s.result
+				from tasker.steps s
+				where s.task_id = n.task_id and s.ordinal = d.ordinal and s.result is not null
+				offset 0 -- a look-up per dependency, not a scan of the task
+			) p
 		) end
 	from (select count(*) as n from completed) counted
 	left join numbered n on true`, table(queue), sequence(queue))
@@ -197,7 +201,12 @@ const settleSQL = `
 			bool_or(s.state = 'error') as failed,
 			bool_or(s.state = 'pending') as pending
 		from asked a
-		join tasker.steps s on s.task_id = any (array[a.task_id])
+		cross join lateral (
+			select s.task_id, s.state
+			from tasker.steps s
+			where s.task_id = a.task_id
+			offset 0 -- a look-up per task, whatever the size of the tables
+		) s
 		group by s.task_id
 	), decided as (
 		select task_id, failed or retrying as troubled, case

@@ -131,17 +131,17 @@ func Invariants(queues Queues) []Invariant {
 
 // messageInvariants tie the states of steps to the messages that move them.
 func messageInvariants(queues Queues) []Invariant {
-	steps, results := stepMessagesSQL(queues), resultMessagesSQL(queues)
+	steps, results := stepMessages(queues), resultMessages(queues)
 	return []Invariant{
-		{"I1a", "is enqueued and has no message in the queue of its namespace", withoutMessageSQL(steps, `'enqueued'`)},
-		{"I1b", "waits for its retry and has no message to bring it", withoutMessageSQL(steps, `'waiting_for_retry'`)},
+		{"I1a", "is enqueued and has no message in the queue of its namespace", withoutMessage(steps, `'enqueued'`)},
+		{"I1b", "waits for its retry and has no message to bring it", withoutMessage(steps, `'waiting_for_retry'`)},
 		{"I1c", "has reported and has no message in the results queue",
-			withoutMessageSQL(results, `'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`)},
-		{"I2a", "has several messages for one claim", repeatedMessagesSQL(steps,
+			withoutMessage(results, `'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`)},
+		{"I2a", "has several messages for one claim", repeatedMessages(steps,
 			`'enqueued', 'in_progress', 'waiting_for_retry'`)},
-		{"I2b", "has reported several times under one claim", repeatedMessagesSQL(results,
+		{"I2b", "has reported several times under one claim", repeatedMessages(results,
 			`'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`)},
-		{"I3a", "is in progress and has no message that holds its lease", withoutMessageSQL(steps, `'in_progress'`)},
+		{"I3a", "is in progress and has no message that holds its lease", withoutMessage(steps, `'in_progress'`)},
 	}
 }
 
@@ -150,11 +150,11 @@ var taskInvariants = []Invariant{
 	{"I4a", "is open, not blocked by failures, and none of its steps can move", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where ` + openSQL + ` and t.state <> 'blocked_by_failures' and not ` + movingSQL},
+		where ` + taskIsOpen + ` and t.state <> 'blocked_by_failures' and not ` + aStepCanMove},
 	{"I4b", "is blocked by failures and no step has failed, none waits, or one can move", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where t.state = 'blocked_by_failures' and (` + movingSQL + `
+		where t.state = 'blocked_by_failures' and (` + aStepCanMove + `
 			or not exists (select from tasker.steps s where s.task_id = t.task_id and s.state = 'error')
 			or not exists (select from tasker.steps s where s.task_id = t.task_id and s.state = 'pending'))`},
 	{"I5a", "has no template", `
@@ -168,7 +168,7 @@ var taskInvariants = []Invariant{
 	{"I6a", "is final without the time of its end, or open with one", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where (t.finished_at is null) <> (` + openSQL + `)`},
+		where (t.finished_at is null) <> (` + taskIsOpen + `)`},
 	{"I6b", "is in error and none of its steps has failed", `
 		select t.task_id, null::int
 		from tasker.tasks t
@@ -206,7 +206,7 @@ var stepInvariants = []Invariant{
 		select s.task_id, s.ordinal
 		from tasker.tasks t
 		join tasker.steps s on s.task_id = t.task_id
-		where not (` + openSQL + `) and s.state not in ('complete', 'error', 'cancelled', 'resolved_manually')`},
+		where not (` + taskIsOpen + `) and s.state not in ('complete', 'error', 'cancelled', 'resolved_manually')`},
 	{"I6d", "is not complete although its task is", `
 		select s.task_id, s.ordinal
 		from tasker.tasks t
@@ -214,11 +214,11 @@ var stepInvariants = []Invariant{
 		where t.state = 'complete' and s.state not in ('complete', 'resolved_manually')`},
 	{"I6e", "is pending and waits on another number of steps than its dependencies say, or on none", `
 		select s.task_id, s.ordinal
-		from tasker.steps s` + unsatisfiedSQL + `
+		from tasker.steps s` + unsatisfiedDependencies + `
 		where s.state = 'pending' and (s.waiting_on <> u.unsatisfied or u.unsatisfied = 0)`},
 	{"I6f", "has left pending although a dependency is not satisfied", `
 		select s.task_id, s.ordinal
-		from tasker.steps s` + unsatisfiedSQL + `
+		from tasker.steps s` + unsatisfiedDependencies + `
 		where s.state not in ('pending', 'cancelled', 'resolved_manually') and (s.waiting_on <> 0 or u.unsatisfied <> 0)`},
 	{"I6g", "is over and lacks its result, its error or the time of its end", `
 		select s.task_id, s.ordinal
@@ -227,19 +227,19 @@ var stepInvariants = []Invariant{
 		or s.state = 'error' and (s.error is null or s.finished_at is null)`},
 }
 
-// openSQL holds while task t is not final.
-const openSQL = `t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')`
+// taskIsOpen holds while task t is not final.
+const taskIsOpen = `t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')`
 
-// movingSQL holds while a message, a lease or a timer will move a step of task t.
-const movingSQL = `exists (
+// aStepCanMove holds while a message, a lease or a timer will move a step of task t.
+const aStepCanMove = `exists (
 			select
 			from tasker.steps s
 			where s.task_id = t.task_id and s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
 				'enqueued_as_error_for_orchestration', 'waiting_for_retry')
 		)`
 
-// unsatisfiedSQL counts the dependencies that step s still has to wait for.
-const unsatisfiedSQL = `
+// unsatisfiedDependencies counts the dependencies that step s still has to wait for.
+const unsatisfiedDependencies = `
 		cross join lateral (
 			select count(*) as unsatisfied
 			from unnest(s.depends_on) d (ordinal)
@@ -247,8 +247,8 @@ const unsatisfiedSQL = `
 			where p.state not in ('complete', 'resolved_manually')
 		) u`
 
-// withoutMessageSQL finds steps in the given states that no message speaks of.
-func withoutMessageSQL(messages, states string) string {
+// withoutMessage finds steps in the given states that no message speaks of.
+func withoutMessage(messages, states string) string {
 	return `
 		with messages as materialized (` + messages + `)
 		select s.task_id, s.ordinal
@@ -260,9 +260,9 @@ func withoutMessageSQL(messages, states string) string {
 		where s.state in (` + states + `) and m.task_id is null`
 }
 
-// repeatedMessagesSQL finds steps in the given states that several messages speak
+// repeatedMessages finds steps in the given states that several messages speak
 // of.
-func repeatedMessagesSQL(messages, states string) string {
+func repeatedMessages(messages, states string) string {
 	return `
 		select s.task_id, s.ordinal
 		from (` + messages + `) m
@@ -272,36 +272,36 @@ func repeatedMessagesSQL(messages, states string) string {
 		having count(*) > 1`
 }
 
-// stepMessagesSQL is what the messages in all step queues say.
-func stepMessagesSQL(queues Queues) string {
+// stepMessages is what the messages in all step queues say.
+func stepMessages(queues Queues) string {
 	var all []string
 	for namespace, queue := range queues.Steps {
-		all = append(all, saidSQL(queue, `'`+strings.ReplaceAll(namespace, `'`, `''`)+`'`))
+		all = append(all, said(queue, `'`+strings.ReplaceAll(namespace, `'`, `''`)+`'`))
 	}
 	if len(all) == 0 {
-		return nothingSaidSQL
+		return nothingSaid
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n\t\tunion all")
 }
 
-// resultMessagesSQL is what the messages in the results queue say; it serves all
+// resultMessages is what the messages in the results queue say; it serves all
 // namespaces.
-func resultMessagesSQL(queues Queues) string {
+func resultMessages(queues Queues) string {
 	if queues.Results == "" {
-		return nothingSaidSQL
+		return nothingSaid
 	}
-	return saidSQL(queues.Results, `null`)
+	return said(queues.Results, `null`)
 }
 
-// saidSQL is what the messages of one queue say.
-func saidSQL(queue, namespace string) string {
+// said is what the messages of one queue say.
+func said(queue, namespace string) string {
 	return `
 		select ` + namespace + `::text as namespace, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
 			(q.message->>'claim')::int as claim
 		from pgmq.` + table(queue) + ` q`
 }
 
-const nothingSaidSQL = `
+const nothingSaid = `
 		select null::text as namespace, null::uuid as task_id, null::int as ordinal, null::int as claim
 		where false`

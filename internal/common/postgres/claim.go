@@ -55,7 +55,7 @@ func claimSQL(queue string) string {
 	), stale as (
 		delete from pgmq.%[1]s q
 		using due d
-		where q.msg_id = any (array[d.msg_id]) and not exists (
+		where q.msg_id = any (array[d.msg_id]) and d.msg_id not in (select msg_id from good) and not exists (
 			select 1
 			from tasker.steps s
 			where s.task_id = any (array[d.task_id]) and s.ordinal = d.ordinal and s.claim <= d.claim
@@ -86,8 +86,12 @@ func claimSQL(queue string) string {
 		case when c.depends_on is not null then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(c.depends_on) d (ordinal)
-			join tasker.steps p on p.task_id = any (array[c.task_id]) and p.ordinal = d.ordinal
-			where p.state = 'complete'
+			cross join lateral (
+				select s.name, s.result
+				from tasker.steps s
+				where s.task_id = c.task_id and s.ordinal = d.ordinal and s.state = 'complete'
+				offset 0 -- a look-up per dependency, not a scan of the task
+			) p
 		) end
 	from claimed c
 	join tasker.tasks t on t.task_id = any (array[c.task_id])
@@ -127,7 +131,8 @@ func scanClaimed(row pgx.CollectableRow) (ClaimedStep, error) {
 // The earliest time at which a message of the queue is due: a delayed retry, or
 // the end of a lease.
 func nextDueSQL(queue string) string {
-	return fmt.Sprintf(`select extract(epoch from min(q.vt) - clock_timestamp())::float8 from pgmq.%s q`, table(queue))
+	return fmt.Sprintf(`
+	select extract(epoch from (select q.vt from pgmq.%s q order by q.vt limit 1) - clock_timestamp())::float8`, table(queue))
 }
 
 // NextDue returns how long it is until the next message of the queue is due,
@@ -151,10 +156,12 @@ func extendSQL(queue string) string {
 	with held as (
 		select q.msg_id
 		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[]) h (msg_id, task_id, ordinal, claim)
-		join pgmq.%[1]s q on q.msg_id = any (array[h.msg_id])
-		where `+saysSQL+`
-		order by q.msg_id
-		for update of q skip locked
+		cross join lateral (
+			select q.msg_id
+			from pgmq.%[1]s q
+			where q.msg_id = h.msg_id and `+saysSQL+`
+			for update skip locked -- also keeps it a look-up per message
+		) q
 	)
 	update pgmq.%[1]s q
 	set vt = clock_timestamp() + make_interval(secs => $5)

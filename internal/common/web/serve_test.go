@@ -82,7 +82,7 @@ func TestServeRefusesAnAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() })
 	for _, test := range []struct {
 		name, address string
 		want          []string

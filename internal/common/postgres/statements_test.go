@@ -1,0 +1,324 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tasker-systems/tasker-go/internal/testdb"
+)
+
+// The queues that the statements speak to in these tests.
+const (
+	testQueue   = "worker_test_queue"
+	testResults = "orchestration_step_results_queue"
+)
+
+// statements are all statements of the package, by the name of the constant or
+// of the function that builds them.
+func statements() map[string]string {
+	return map[string]string{
+		"claimSQL":                  claimSQL(testQueue),
+		"completeSQL":               completeSQL(testQueue),
+		"createQueuesSQL":           createQueuesSQL,
+		"deleteSQL":                 deleteSQL(testQueue),
+		"dropLeaseSQL":              dropLeaseSQL,
+		"extendSQL":                 extendSQL(testQueue),
+		"failSQL":                   failSQL(testQueue),
+		"findSQL":                   findSQL(testQueue),
+		"findTaskSQL":               findTaskSQL,
+		"findTemplateSQL":           findTemplateSQL,
+		"heldSQL":                   heldSQL,
+		"insertStepsSQL":            insertStepsSQL,
+		"insertTasksSQL":            insertTasksSQL,
+		"leaseEndSQL":               leaseEndSQL,
+		"listNamespaceTemplatesSQL": listNamespaceTemplatesSQL,
+		"listQueuesSQL":             listQueuesSQL,
+		"listStepsSQL":              listStepsSQL,
+		"listTasksSQL":              listTasksSQL,
+		"listTemplatesSQL":          listTemplatesSQL,
+		"lockTasksSQL":              lockTasksSQL,
+		"namespacesSQL":             namespacesSQL,
+		"nextDueSQL":                nextDueSQL(testQueue),
+		"notifySQL":                 notifySQL,
+		"pingSQL":                   pingSQL,
+		"readReportsSQL":            readReportsSQL(testResults),
+		"readTemplatesSQL":          readTemplatesSQL,
+		"recountSQL":                recountSQL(testQueue),
+		"registerTemplatesSQL":      registerTemplatesSQL,
+		"registerWorkerSQL":         registerWorkerSQL,
+		"releaseSQL":                releaseSQL(testQueue),
+		"reportSQL":                 reportSQL(testQueue, testResults),
+		"resendReportsSQL":          resendReportsSQL(testResults),
+		"resendStepsSQL":            resendStepsSQL(testQueue),
+		"sendRootsSQL":              sendRootsSQL(testQueue),
+		"sentinelSQL":               sentinelSQL,
+		"setSentinelSQL":            setSentinelSQL,
+		"settleSQL":                 settleSQL,
+		"shownSQL":                  shownSQL(Invariants(testQueues())[0]), // all of them: see TestInvariantsPrepare
+		"stopWorkerSQL":             stopWorkerSQL,
+		"takeLeaseSQL":              takeLeaseSQL,
+		"taskStatesSQL":             taskStatesSQL,
+		"touchWorkerSQL":            touchWorkerSQL,
+		"unsettledSQL":              unsettledSQL,
+	}
+}
+
+// notPrepared are the names that stand for no statement to prepare.
+var notPrepared = []string{
+	"countsSQL", "saysSQL", // parts of statements
+	"plannerSQL", "unhurriedSQL", // SET is no query
+}
+
+// seldom are the statements that look at whole tables or that nobody waits for;
+// the plans of all others must not depend on the size of a table.
+var seldom = []string{
+	"findSQL",                                                          // after a crash of the server
+	"listTasksSQL",                                                     // for people: the newest that match, found by walking the key
+	"recountSQL", "resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
+	"shownSQL", // db check, likewise
+}
+
+func testQueues() Queues {
+	return Queues{Steps: map[string]string{"test": testQueue}, Results: testResults}
+}
+
+// connect returns a connection to a new database that has the test's queues,
+// with the session settings of the engine.
+func connect(t *testing.T) *pgx.Conn {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(testdb.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range settings {
+		cfg.RuntimeParams[name] = value
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	if err := CreateQueues(t.Context(), conn, []string{testQueue, testResults}); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// TestStatementsPrepare has PostgreSQL parse and type every statement.
+func TestStatementsPrepare(t *testing.T) {
+	t.Parallel()
+	conn := connect(t)
+	for name, sql := range statements() {
+		if _, err := conn.Prepare(t.Context(), name, sql); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, queues := range []Queues{testQueues(), {}} {
+		for _, inv := range Invariants(queues) {
+			if _, err := conn.Prepare(t.Context(), "", shownSQL(inv)); err != nil {
+				t.Errorf("%s: %v", inv.ID, err)
+			}
+		}
+	}
+}
+
+// TestStatementsAreKnown makes sure that the tests miss no statement.
+func TestStatementsAreKnown(t *testing.T) {
+	t.Parallel()
+	declared := declaredStatements(t)
+	known := statements()
+	for _, name := range declared {
+		if known[name] == "" && !slices.Contains(notPrepared, name) {
+			t.Errorf("%s is neither in statements nor in notPrepared", name)
+		}
+	}
+	for name := range known {
+		if !slices.Contains(declared, name) {
+			t.Errorf("statements has %s, which the package does not", name)
+		}
+	}
+}
+
+// declaredStatements are the constants and functions of the package whose names
+// end in SQL.
+func declaredStatements(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		src, err := fs.ReadFile(os.DirFS("."), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			for _, name := range declaredNames(decl) {
+				if strings.HasSuffix(name, "SQL") {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+func declaredNames(decl ast.Decl) []string {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		return []string{d.Name.Name}
+	case *ast.GenDecl:
+		var names []string
+		for _, spec := range d.Specs {
+			if values, ok := spec.(*ast.ValueSpec); ok {
+				for _, ident := range values.Names {
+					names = append(names, ident.Name)
+				}
+			}
+		}
+		return names
+	}
+	return nil
+}
+
+// A plan is a node of what EXPLAIN says.
+type plan struct {
+	Node     string `json:"Node Type"`
+	Relation string `json:"Relation Name"`
+	Alias    string `json:"Alias"`
+	Index    string `json:"Index Name"`
+	Cond     string `json:"Index Cond"`
+	Plans    []plan `json:"Plans"`
+}
+
+// TestPlansUseIndexes looks at the generic plans that the engine runs by: made
+// while tables are small, kept while they grow. A scan of tasks, steps or a
+// queue must have an index condition; a queue may also be read in the order of an
+// index, up to a limit.
+func TestPlansUseIndexes(t *testing.T) {
+	t.Parallel()
+	conn := connect(t)
+	for _, tables := range []struct{ are, sql string }{
+		{"empty", ""},
+		{"vacuumed", "vacuum analyze"},
+		{"of one row", `insert into tasker.tasks (task_id, template_id, state, context) values (gen_random_uuid(), gen_random_uuid(), 'complete', '{}');
+			insert into tasker.steps (task_id, ordinal, name, state, waiting_on, max_attempts) select task_id, 1, 's', 'complete', 0, 1 from tasker.tasks;
+			select pgmq.send('worker_test_queue', '{}'), pgmq.send('orchestration_step_results_queue', '{}')`},
+		{"of one row, vacuumed", "vacuum analyze"},
+	} {
+		if _, err := conn.Exec(t.Context(), tables.sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.DeallocateAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, sql := range statements() {
+			if slices.Contains(seldom, name) {
+				continue
+			}
+			p := explain(t, conn, name, sql)
+			for _, scan := range fullScans(p, false) {
+				t.Errorf("tables %s: %s scans all of %s", tables.are, name, scan)
+			}
+		}
+	}
+}
+
+// explain returns the generic plan of a statement.
+func explain(t *testing.T, conn *pgx.Conn, name, sql string) plan {
+	t.Helper()
+	prepared, err := conn.Prepare(t.Context(), name, sql)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	call := pgx.Identifier{name}.Sanitize()
+	if n := len(prepared.ParamOIDs); n > 0 {
+		call += "(" + strings.TrimSuffix(strings.Repeat("null, ", n), ", ") + ")"
+	}
+	var out []byte
+	err = conn.QueryRow(t.Context(), "explain (format json, costs off) execute "+call, pgx.QueryExecModeSimpleProtocol).Scan(&out)
+	if err != nil {
+		t.Fatalf("explain %s: %v", name, err)
+	}
+	var plans []struct{ Plan plan }
+	if err := json.Unmarshal(out, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan
+}
+
+// fullScans names the scans below p that read all of a table that grows.
+func fullScans(p plan, limited bool) []string {
+	limited = limited || p.Node == "Limit"
+	var found []string
+	queue := strings.HasPrefix(p.Relation, "q_")
+	if queue || p.Relation == "tasks" || p.Relation == "steps" {
+		reads := p.Node == "Seq Scan" || strings.HasSuffix(p.Node, "Scan") && p.Cond == "" && p.Node != "Bitmap Heap Scan"
+		inOrder := queue && limited && p.Index != ""
+		if reads && !inOrder {
+			found = append(found, fmt.Sprintf("%s %s (%s %s)", p.Relation, p.Alias, p.Node, p.Index))
+		}
+	}
+	for _, below := range p.Plans {
+		found = append(found, fullScans(below, limited)...)
+	}
+	return found
+}
+
+// TestRefusals sorts errors into those that trying again mends, those that it
+// does not, and the rest.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	conn := connect(t)
+	tests := []struct {
+		name, sql string
+		data      bool
+		reason    string
+	}{
+		{"NUL in JSON", `select '"\u0000"'::jsonb`, true, `unsupported Unicode escape sequence: \u0000 cannot be converted to text.`},
+		{"lone surrogate", `select '"\ud800"'::jsonb`, true, `invalid input syntax for type json: Unicode low surrogate must follow`},
+		{"no JSON", `select '{'::jsonb`, true, `invalid input syntax for type json`},
+		{"too long", `select repeat('x', 1073741824)`, true, `requested length too large`},
+		{"no table", `select 1 from nowhere`, false, `relation "nowhere" does not exist`},
+		{"division", `select 1/0`, true, `division by zero`},
+	}
+	for _, tt := range tests {
+		_, err := conn.Exec(t.Context(), tt.sql)
+		if err == nil {
+			t.Fatalf("%s: no error", tt.name)
+		}
+		if got := IsDataError(fmt.Errorf("apply: %w", err)); got != tt.data {
+			t.Errorf("%s: IsDataError is %t", tt.name, got)
+		}
+		if got := Reason(err); !strings.HasPrefix(got, tt.reason) {
+			t.Errorf("%s: Reason is %q", tt.name, got)
+		}
+		if IsUnavailable(err) {
+			t.Errorf("%s: IsUnavailable", tt.name)
+		}
+	}
+	if err := (&pgconn.PgError{Code: "57P01", Message: "terminating connection"}); !IsUnavailable(err) {
+		t.Error("a server that shuts down is not IsUnavailable")
+	}
+}
