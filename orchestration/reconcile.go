@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
@@ -19,7 +17,7 @@ import (
 // with a crash of the server, decisions lost with a crash of a process. In a
 // healthy system it finds nothing to do.
 type reconciler struct {
-	pool     *pgxpool.Pool
+	pool     postgres.Pool
 	names    messaging.Names
 	notifier *eventsystem.Notifier
 	reports  *eventsystem.Signal // wakes the reader of results in this process

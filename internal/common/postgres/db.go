@@ -30,6 +30,12 @@ type DB interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
+// A Pool is a DB that can begin transactions.
+type Pool interface {
+	DB
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
 // ErrNotFound says that what was asked for does not exist.
 var ErrNotFound = errors.New("not found")
 

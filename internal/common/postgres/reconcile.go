@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Rest says how long steps may rest in a state before the reconciler asks
@@ -107,7 +106,7 @@ const plannerSQL = `set local plan_cache_mode = auto; set local enable_seqscan =
 
 // WithPlanner runs do in a transaction in which the planner is free to choose,
 // for statements over whole tables. The statement timeout of the pool holds.
-func WithPlanner(ctx context.Context, pool *pgxpool.Pool, do func(DB) error) error {
+func WithPlanner(ctx context.Context, pool Pool, do func(DB) error) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, plannerSQL); err != nil {
 			return fmt.Errorf("set planner options: %w", err)
