@@ -18,6 +18,7 @@ import (
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -38,7 +39,9 @@ type Client struct {
 	names   messaging.Names
 	catalog *catalog.Catalog
 	waiter  *waiter
-	log     *slog.Logger
+
+	notifier *eventsystem.Notifier
+	quiet    func() // ends the notifier
 }
 
 // Open connects to the database of the configuration. Close the client when it
@@ -56,15 +59,22 @@ func Open(ctx context.Context, cfg config.Common) (*Client, error) {
 // New returns a client on the caller's pool, which stays the caller's to close.
 func New(pool *pgxpool.Pool, cfg config.Common) *Client {
 	names := messaging.NewNames(cfg.Queues)
-	return &Client{
+	c := &Client{
 		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment), waiter: newWaiter(pool),
-		log: slog.Default(),
+		notifier: eventsystem.NewNotifier(pool, slog.Default()),
 	}
+	notifying, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.notifier.Run(notifying) }()
+	c.quiet = func() { stop(); <-ended }
+	return c
 }
 
-// Close ends what the client holds. Calls of [Client.Wait] that still wait fail.
+// Close ends what the client holds; call it once. Workers that should be woken
+// are woken first. Calls of [Client.Wait] that still wait fail.
 func (c *Client) Close() {
 	c.waiter.close()
+	c.quiet()
 	if c.own {
 		c.pool.Close()
 	}
@@ -100,9 +110,8 @@ func (c *Client) CreateTasks(ctx context.Context, requests []Request) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	// The tasks exist: a wake-up that fails only costs a poll interval.
-	if err := postgres.Notify(ctx, c.pool, c.channels(accepted.Namespaces)); err != nil {
-		c.log.WarnContext(ctx, "workers not woken; they find the tasks when they poll", "error", err)
+	for _, channel := range c.channels(accepted.Namespaces) {
+		c.notifier.Wake(channel)
 	}
 	return texts(accepted.IDs), nil
 }

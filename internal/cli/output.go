@@ -59,3 +59,13 @@ func milliseconds(d time.Duration) string {
 	}
 	return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
 }
+
+// printJSONLine prints v in one line.
+func printJSONLine(env Env, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s\n", raw)
+	return err
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -177,7 +176,6 @@ var drawings = map[string]func(*templates.Template) string{
 
 func newTemplateVisualizeCommand(env Env) *cobra.Command {
 	var format string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "visualize FILE",
 		Short: "Draw the steps of a template and what they depend on",
@@ -194,15 +192,11 @@ func newTemplateVisualizeCommand(env Env) *cobra.Command {
 			if err != nil {
 				return &ExitError{Code: ExitIO, Err: err}
 			}
-			if asJSON {
-				return printJSON(env, map[string]string{"format": format, "drawing": draw(t)})
-			}
-			_, err = fmt.Fprintln(env.Stdout, strings.TrimSuffix(draw(t), "\n"))
+			_, err = fmt.Fprint(env.Stdout, draw(t))
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "mermaid or text")
-	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
@@ -36,23 +37,34 @@ func (n *Notifier) Wake(channel string) {
 	n.raised.Raise()
 }
 
-// Run sends notifications until ctx ends. One that cannot be sent is dropped:
-// readers also poll, and the reconciler wakes those that do not.
+// Run sends notifications until ctx ends, and then those that are due. One that
+// cannot be sent is dropped: readers also poll, and the reconciler wakes those
+// that do not.
 func (n *Notifier) Run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		n.raised.Wait(ctx, -1)
-		if ctx.Err() != nil {
-			return
-		}
-		n.mu.Lock()
-		channels := slices.Sorted(maps.Keys(n.due))
-		clear(n.due)
-		n.mu.Unlock()
-		if len(channels) == 0 {
-			continue
-		}
-		if err := postgres.Notify(ctx, n.db, channels); err != nil && ctx.Err() == nil {
-			n.log.WarnContext(ctx, "wake-up not sent; readers find the work when they poll", "error", err)
-		}
+		n.send(ctx)
+	}
+}
+
+// patience bounds the last notifications of a process that ends.
+const patience = time.Second
+
+func (n *Notifier) send(ctx context.Context) {
+	n.mu.Lock()
+	channels := slices.Sorted(maps.Keys(n.due))
+	clear(n.due)
+	n.mu.Unlock()
+	if len(channels) == 0 {
+		return
+	}
+	sending := ctx
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		sending, cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+	}
+	if err := postgres.Notify(sending, n.db, channels); err != nil && ctx.Err() == nil {
+		n.log.WarnContext(ctx, "wake-up not sent; readers find the work when they poll", "error", err)
 	}
 }

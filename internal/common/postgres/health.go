@@ -23,6 +23,9 @@ func Ping(ctx context.Context, db DB) error {
 // IsUnavailable reports whether err says that the server cannot be reached, is
 // overloaded or stopping, or took too long. The same may succeed later.
 func IsUnavailable(err error) bool {
+	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused {
+		return true
+	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pgErr.Code[:2] {
 		case "08", "53", "57": // connection exception, insufficient resources, operator intervention
@@ -30,7 +33,6 @@ func IsUnavailable(err error) bool {
 		}
 		return false
 	}
-	_, refused := errors.AsType[*pgconn.ConnectError](err)
 	_, broken := errors.AsType[net.Error](err)
-	return refused || broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

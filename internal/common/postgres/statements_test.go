@@ -221,14 +221,17 @@ func TestPlansUseIndexes(t *testing.T) {
 	conn := connect(t)
 	for _, tables := range []struct{ are, sql string }{
 		{"empty", ""},
-		{"vacuumed", "vacuum analyze"},
-		{"of one row", `insert into tasker.tasks (task_id, template_id, state, context) values (gen_random_uuid(), gen_random_uuid(), 'complete', '{}');
-			insert into tasker.steps (task_id, ordinal, name, state, waiting_on, max_attempts) select task_id, 1, 's', 'complete', 0, 1 from tasker.tasks;
-			select pgmq.send('worker_test_queue', '{}'), pgmq.send('orchestration_step_results_queue', '{}')`},
+		{"empty, vacuumed", "vacuum analyze"},
+		{"of one row", rows(1, 1)},
 		{"of one row, vacuumed", "vacuum analyze"},
+		{"of ten rows", rows(3, 3)},
+		{"of ten rows, vacuumed", "vacuum analyze"},
+		{"of a thousand rows, vacuumed", rows(33, 30) + "; vacuum analyze"},
 	} {
-		if _, err := conn.Exec(t.Context(), tables.sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-			t.Fatal(err)
+		for sql := range strings.SplitSeq(tables.sql, "; ") { // vacuum wants to be alone
+			if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := conn.DeallocateAll(t.Context()); err != nil {
 			t.Fatal(err)
@@ -243,6 +246,21 @@ func TestPlansUseIndexes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// rows adds tasks with so many steps each, and a message per step to both
+// queues.
+func rows(tasks, steps int) string {
+	return fmt.Sprintf(`
+		with added as (
+			insert into tasker.tasks (task_id, template_id, state, context)
+			select gen_random_uuid(), gen_random_uuid(), 'steps_in_process', '{}' from generate_series(1, %d)
+			returning task_id
+		)
+		insert into tasker.steps (task_id, ordinal, name, state, waiting_on, max_attempts)
+		select task_id, n, 's' || n, 'enqueued', 0, 1 from added cross join generate_series(1, %d) n;
+		select pgmq.send(queue, '{}') from unnest(array['%s', '%s']) queue, generate_series(1, %d)`,
+		tasks, steps, testQueue, testResults, tasks*steps)
 }
 
 // explain returns the generic plan of a statement.

@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/apiclient"
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
+)
+
+func newTaskCommand(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "task",
+		Short: "Create tasks and follow them",
+		Long:  "Create tasks and follow them, through the HTTP API of an orchestrator.",
+	}
+	cmd.AddCommand(
+		newTaskCreateCommand(env),
+		newTaskGetCommand(env),
+		newTaskListCommand(env),
+		newTaskWaitCommand(env),
+		newTaskWatchCommand(env),
+	)
+	return cmd
+}
+
+// A taskCommand is one of the commands below task.
+type taskCommand struct {
+	env     Env
+	server  server
+	timeout time.Duration
+	json    bool
+}
+
+func (t *taskCommand) flags(cmd *cobra.Command) {
+	t.server.flag(t.env, cmd)
+	jsonFlag(cmd, &t.json)
+}
+
+func (t *taskCommand) timeoutFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "give up after this long, as 30s or 5m (default: never)")
+}
+
+func newTaskCreateCommand(env Env) *cobra.Command {
+	t := taskCommand{env: env}
+	var input string
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "create NAMESPACE/NAME[@VERSION]",
+		Short: "Create a task and print its id",
+		Long: "Create a task and print its id. With --wait, wait for its end and print it as task\n" +
+			"get does; the exit code is 1 unless it completes.",
+		Example: `  tasker-cli task create demo/linear --context '{"number": 6}' --wait
+  tasker-cli task create orders/fulfilment@2.1.0 --context @order.json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := parseTemplateName(args[0])
+			if err != nil {
+				return err
+			}
+			if request.Context, err = readContext(env, input); err != nil {
+				return err
+			}
+			c, err := t.server.client()
+			if err != nil {
+				return err
+			}
+			created, err := c.CreateTask(cmd.Context(), request)
+			switch {
+			case err != nil:
+				return t.server.explain(err)
+			case wait:
+				return t.finish(cmd.Context(), c, created.ID)
+			case t.json:
+				return printJSON(env, created.JSON)
+			}
+			_, err = fmt.Fprintln(env.Stdout, created.ID)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&input, "context", "{}", "input of the task: a JSON object, @FILE, or - for standard input")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end of the task")
+	t.flags(cmd)
+	t.timeoutFlag(cmd)
+	return cmd
+}
+
+// parseTemplateName reads NAMESPACE/NAME[@VERSION].
+func parseTemplateName(text string) (apiclient.TaskRequest, error) {
+	full, version, versioned := strings.Cut(text, "@")
+	namespace, name, ok := strings.Cut(full, "/")
+	if !ok || namespace == "" || name == "" || versioned && version == "" {
+		return apiclient.TaskRequest{}, usage(fmt.Errorf("%q names no template; want NAMESPACE/NAME or NAMESPACE/NAME@VERSION", text))
+	}
+	return apiclient.TaskRequest{Namespace: namespace, Name: name, Version: version}, nil
+}
+
+// readContext returns the context that an argument means: itself, or the
+// content of what it names. What the server would refuse is not sent.
+func readContext(env Env, input string) (json.RawMessage, error) {
+	raw, from := []byte(input), "--context"
+	if file, ok := strings.CutPrefix(input, "@"); ok || input == "-" {
+		var err error
+		if raw, err = readInput(env, file); err != nil {
+			return nil, &ExitError{Code: ExitIO, Err: fmt.Errorf("read the context: %w", err)}
+		}
+		if from = file; input == "-" {
+			from = "standard input"
+		}
+	}
+	if len(raw) > intake.MaxContext {
+		return nil, usage(fmt.Errorf("context too large: %s has more than the %s bytes that are allowed", from, thousands(intake.MaxContext)))
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, usage(fmt.Errorf("invalid JSON in %s, byte %d: %w", from, syntax.Offset, err))
+		}
+		return nil, usage(fmt.Errorf("%s is no JSON object: the context looks like {\"number\": 6}", from))
+	}
+	return raw, nil
+}
+
+// readInput reads a file, or standard input where the name is "-", but not much
+// more than a context may have.
+func readInput(env Env, name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(env.Stdin, intake.MaxContext+1))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, intake.MaxContext+1))
+}
+
+func newTaskGetCommand(env Env) *cobra.Command {
+	t := taskCommand{env: env}
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Print a task with its steps",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.server.client()
+			if err != nil {
+				return err
+			}
+			task, err := c.FindTask(cmd.Context(), args[0], 0)
+			if err != nil {
+				return t.server.explain(err)
+			}
+			return t.print(task)
+		},
+	}
+	t.flags(cmd)
+	return cmd
+}
+
+func newTaskListCommand(env Env) *cobra.Command {
+	t := taskCommand{env: env}
+	var f apiclient.Filter
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List tasks, newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := t.server.client()
+			if err != nil {
+				return err
+			}
+			page, err := c.ListTasks(cmd.Context(), f)
+			switch {
+			case err != nil:
+				return t.server.explain(err)
+			case t.json:
+				return printJSON(env, page.JSON)
+			}
+			printTasks(env, page)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.Namespace, "namespace", "", "only tasks of templates in this namespace")
+	flags.StringVar(&f.Name, "name", "", "only tasks of templates of this name")
+	flags.StringVar(&f.State, "state", "", "only tasks in this state, such as complete or blocked_by_failures")
+	flags.StringVar(&f.After, "after", "", "only tasks older than the one with this id")
+	flags.IntVar(&f.Limit, "limit", 25, "how many at most, 1 to 100")
+	t.flags(cmd)
+	return cmd
+}
+
+func newTaskWaitCommand(env Env) *cobra.Command {
+	t := taskCommand{env: env}
+	cmd := &cobra.Command{
+		Use:   "wait ID",
+		Short: "Wait for the end of a task and print it",
+		Long: "Wait until a task is in a final state, or blocked by failures and so waiting for an\n" +
+			"operator, and print it. The exit code is 1 unless it completed.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.server.client()
+			if err != nil {
+				return err
+			}
+			return t.finish(cmd.Context(), c, args[0])
+		},
+	}
+	t.flags(cmd)
+	t.timeoutFlag(cmd)
+	return cmd
+}
+
+// finish waits for the end of a task and prints it.
+func (t *taskCommand) finish(ctx context.Context, c *apiclient.Client, id string) error {
+	task, err := t.await(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if err := t.print(task); err != nil {
+		return err
+	}
+	return verdict(task)
+}
+
+// look is how long one request waits for the end of a task, and so how late a
+// task is noticed that only an operator can move.
+const look = 2 * time.Second
+
+// await waits until nothing more happens to a task by itself.
+func (t *taskCommand) await(ctx context.Context, c *apiclient.Client, id string) (*apiclient.Task, error) {
+	ctx, cancel := t.limit(ctx)
+	defer cancel()
+	for {
+		task, err := c.FindTask(ctx, id, look)
+		if err != nil {
+			return nil, t.server.explain(t.outOfTime(ctx, id, err))
+		}
+		if settled(task) {
+			return task, nil
+		}
+	}
+}
+
+// limit gives the command the time of --timeout.
+func (t *taskCommand) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if t.timeout > 0 {
+		return context.WithTimeout(ctx, t.timeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// outOfTime puts an error that comes from --timeout into words.
+func (t *taskCommand) outOfTime(ctx context.Context, id string, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("task %s has not ended after %s", id, t.timeout)
+	}
+	return err
+}
+
+// settled reports whether nothing more happens to a task by itself.
+func settled(task *apiclient.Task) bool {
+	return task.State.Terminal() || task.State == tasker.TaskBlockedByFailures
+}
+
+// verdict is an error unless the task completed.
+func verdict(task *apiclient.Task) error {
+	if task.State == tasker.TaskComplete || task.State == tasker.TaskResolvedManually {
+		return nil
+	}
+	err := fmt.Errorf("task %s is in state %s", task.ID, task.State)
+	for _, s := range task.Steps {
+		if s.State == tasker.StepError && s.Error != nil {
+			err = fmt.Errorf("%w: step %s: %s", err, s.Name, s.Error.Message)
+		}
+	}
+	return err
+}
