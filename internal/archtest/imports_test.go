@@ -70,6 +70,7 @@ taskertest                        : . client combined config migrations worker i
 
 # Programs and what only they need.
 internal/privatepg                :
+internal/apiclient                : .
 internal/process                  : . config golang.org/x/term
 internal/demo                     : . client config internal/common/templates
 internal/loadgen                  : . client combined config migrations orchestration worker internal/common/* internal/demo internal/privatepg internal/process github.com/jackc/pgx/v5/* golang.org/x/sync/*

@@ -33,6 +33,9 @@ func openDatabase(ctx context.Context, url, dir string) (*database, error) {
 		return &database{url: url}, nil
 	}
 	server, err := privatepg.Start(ctx, privatepg.Options{Dir: dir})
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // err tells of programs that were killed
+	}
 	if err != nil {
 		return nil, withHint(err, "--database-url names a PostgreSQL that runs already")
 	}

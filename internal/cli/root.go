@@ -24,8 +24,8 @@ func Main(ctx context.Context, env Env, args []string) int {
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
+	if ctx.Err() != nil {
+		err = errors.New("interrupted") // whatever came of it
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(env.Stderr, "tasker-cli: %s\n", text)
@@ -53,6 +53,8 @@ func newRootCommand(env Env) *cobra.Command {
 	root.AddCommand(
 		newDemoCommand(env),
 		newDevCommand(env),
+		newBenchCommand(env),
+		newBenchRoleCommand(env),
 		newTaskCommand(env),
 		newTemplateCommand(env),
 		newDBCommand(env),

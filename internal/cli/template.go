@@ -199,4 +199,3 @@ func newTemplateVisualizeCommand(env Env) *cobra.Command {
 	cmd.Flags().StringVar(&format, "format", "text", "mermaid or text")
 	return cmd
 }
-

@@ -53,27 +53,32 @@ const violationsShown = 100
 // Check looks for whatever breaks an invariant and returns up to 100 violations
 // of each. It may run at any time, and takes time in proportion to the tables.
 // A queue that does not exist counts as empty.
-func Check(ctx context.Context, pool *pgxpool.Pool, queues Queues) ([]Violation, error) {
-	var found []Violation
-	err := WithPlanner(ctx, pool, func(db DB) error {
+func Check(ctx context.Context, pool *pgxpool.Pool, queues Queues) (found []Violation, err error) {
+	err = WithPlanner(ctx, pool, func(db DB) error {
 		if _, err := db.Exec(ctx, unhurriedSQL); err != nil {
 			return err
 		}
-		present, err := presentQueues(ctx, db, queues)
-		if err != nil {
-			return err
-		}
-		for _, inv := range Invariants(present) {
-			broken, err := violations(ctx, db, inv)
-			if err != nil {
-				return fmt.Errorf("%s: %w", inv.ID, err)
-			}
-			found = append(found, broken...)
-		}
-		return nil
+		found, err = check(ctx, db, queues)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("check the invariants: %w", err)
+	}
+	return found, nil
+}
+
+func check(ctx context.Context, db DB, queues Queues) ([]Violation, error) {
+	present, err := presentQueues(ctx, db, queues)
+	if err != nil {
+		return nil, err
+	}
+	var found []Violation
+	for _, inv := range Invariants(present) {
+		broken, err := violations(ctx, db, inv)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", inv.ID, err)
+		}
+		found = append(found, broken...)
 	}
 	return found, nil
 }

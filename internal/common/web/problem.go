@@ -42,7 +42,7 @@ var codes = map[Code]struct {
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, ""},
 	Timeout:              {http.StatusRequestTimeout, ""},
 	PayloadTooLarge:      {http.StatusRequestEntityTooLarge, ""},
-	UnsupportedMediaType: {http.StatusUnsupportedMediaType, ""},
+	UnsupportedMediaType: {http.StatusUnsupportedMediaType, "the body must be JSON; send it with Content-Type: application/json"},
 	Internal:             {http.StatusInternalServerError, "the server failed; its log has the reason under the request id"},
 	Unavailable:          {http.StatusServiceUnavailable, "something the server needs does not answer; try again"},
 	DeadlineExceeded:     {http.StatusServiceUnavailable, "the request took longer than the server allows; try again"},
@@ -120,7 +120,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 
 // list breaks an error that joins several into its parts.
 func list(err error) (detail string, parts []Detail) {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost is a list
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) < 2 {
 		return err.Error(), nil
 	}

@@ -55,7 +55,7 @@ func (a *API) Serve(ctx context.Context, ready func(address string)) error {
 	defer stop()
 	stopping.Go(func() {
 		<-serving.Done()
-		a.shutDown(server, cancelRequests)
+		a.shutDown(context.WithoutCancel(ctx), server, cancelRequests)
 	})
 	ready(listener.Addr().String())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -95,20 +95,20 @@ func (a *API) server(requests context.Context, handler http.Handler) *http.Serve
 
 // shutDown asks politely, then ends the requests that still run, then cuts
 // connections whose clients are slow.
-func (a *API) shutDown(server *http.Server, cancelRequests context.CancelFunc) {
-	if finish(server, a.settings.Grace) {
+func (a *API) shutDown(ctx context.Context, server *http.Server, cancelRequests context.CancelFunc) {
+	if finish(ctx, server, a.settings.Grace) {
 		return
 	}
 	cancelRequests()
-	if finish(server, time.Second) {
+	if finish(ctx, server, time.Second) {
 		return
 	}
 	_ = server.Close() // nothing is left to be done about it
 }
 
 // finish stops accepting and reports whether all requests ended within d.
-func finish(server *http.Server, d time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+func finish(ctx context.Context, server *http.Server, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return server.Shutdown(ctx) == nil
 }

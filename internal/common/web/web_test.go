@@ -52,7 +52,7 @@ type echoInput struct {
 	Body  struct {
 		Name    string     `json:"name" minLength:"2"`
 		Tags    []string   `json:"tags,omitempty"`
-		Context web.Object `json:"context,omitempty"`
+		Context web.Object `json:"context,omitzero"`
 	}
 }
 
@@ -93,13 +93,12 @@ func newAPI(s web.Settings) *web.API {
 	return api
 }
 
-// ask sends a request to a handler and returns the answer.
-func ask(t *testing.T, h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+// ask sends a request, by "METHOD path", to a handler and returns the answer.
+func ask(t *testing.T, h http.Handler, route, body, requestID string) *httptest.ResponseRecorder {
 	t.Helper()
+	method, path, _ := strings.Cut(route, " ")
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
+	r.Header.Set("X-Request-ID", requestID)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -117,38 +116,42 @@ func handler(t *testing.T, s web.Settings) http.Handler {
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	s := settings(&log)
-	s.Web.RequestTimeout = 100
-	h := handler(t, s)
+	h := handler(t, settings(&log))
+	hurried := settings(&log)
+	hurried.Web.RequestTimeout = 100
 	for _, test := range []struct {
-		name, method, path, body string
-		status                   int
-		code                     web.Code
-		details                  []string // parts of the detail and of each error
+		name, route, body string
+		status            int
+		code              web.Code
+		details           []string // parts of the detail and of each error
 	}{
-		{"malformed JSON", "POST", "/echo", `{"name": `, 400, web.JSONError, []string{"body", "unexpected end"}},
-		{"no body", "POST", "/echo", ``, 400, web.JSONError, []string{"body is required"}},
-		{"not an object", "POST", "/echo", `[]`, 400, web.BadRequest, []string{"expected object"}},
+		{"malformed JSON", "POST /echo", `{"name": `, 400, web.JSONError, []string{"body", "unexpected end"}},
+		{"no body", "POST /echo", ``, 400, web.JSONError, []string{"body is required"}},
+		{"not an object", "POST /echo", `[]`, 400, web.BadRequest, []string{"expected object"}},
 		{
-			"several problems", "POST", "/echo?limit=10&color=red", `{"name": "x", "nmae": 1, "context": 7}`, 400, web.BadRequest,
+			"several problems", "POST /echo?limit=10&color=red", `{"name": "x", "colour": 1, "context": 7}`, 400, web.BadRequest,
 			[]string{"query.color"},
 		},
 		{
-			"several problems of the body", "POST", "/echo?limit=10", `{"name": "x", "nmae": 1, "context": 7}`, 400, web.BadRequest,
-			[]string{"query.limit", "body.name", "body.nmae", "body.context", "expected object"},
+			"several problems of the body", "POST /echo?limit=10", `{"name": "x", "colour": 1, "context": 7}`, 400, web.BadRequest,
+			[]string{"query.limit", "body.name", "body.colour", "body.context", "expected object"},
 		},
-		{"body too large", "POST", "/echo", `{"name": "` + strings.Repeat("x", 1000) + `"}`, 413, web.PayloadTooLarge, []string{"limit=1000"}},
-		{"no route", "GET", "/nowhere", ``, 404, web.NotFound, []string{"/nowhere"}},
-		{"no method", "DELETE", "/echo", ``, 405, web.MethodNotAllowed, []string{"DELETE"}},
-		{"known error", "GET", "/fail/missing", ``, 404, web.NotFound, []string{"find it: not here"}},
-		{"known errors", "GET", "/fail/several", ``, 404, web.NotFound, []string{"2 problems", "not here", "nor not here"}},
-		{"unavailable", "GET", "/fail/busy", ``, 503, web.Unavailable, []string{"try again"}},
-		{"fault", "GET", "/fail/fault", ``, 500, web.Internal, []string{"request id"}},
-		{"panic", "GET", "/fail/panic", ``, 500, web.Internal, []string{"request id"}},
-		{"too slow", "GET", "/fail/slow", ``, 503, web.DeadlineExceeded, []string{"try again"}},
+		{"body too large", "POST /echo", `{"name": "` + strings.Repeat("x", 1000) + `"}`, 413, web.PayloadTooLarge, []string{"limit=1000"}},
+		{"no route", "GET /nowhere", ``, 404, web.NotFound, []string{"/nowhere"}},
+		{"no method", "DELETE /echo", ``, 405, web.MethodNotAllowed, []string{"DELETE"}},
+		{"known error", "GET /fail/missing", ``, 404, web.NotFound, []string{"find it: not here"}},
+		{"known errors", "GET /fail/several", ``, 404, web.NotFound, []string{"2 problems", "not here", "nor not here"}},
+		{"unavailable", "GET /fail/busy", ``, 503, web.Unavailable, []string{"try again"}},
+		{"fault", "GET /fail/fault", ``, 500, web.Internal, []string{"request id"}},
+		{"panic", "GET /fail/panic", ``, 500, web.Internal, []string{"request id"}},
+		{"too slow", "GET /fail/slow", ``, 503, web.DeadlineExceeded, []string{"try again"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := ask(t, h, test.method, test.path, test.body)
+			asked := h
+			if test.code == web.DeadlineExceeded {
+				asked = handler(t, hurried)
+			}
+			w := ask(t, asked, test.route, test.body, "")
 			var p web.Problem
 			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
 				t.Fatalf("%v in %s", err, w.Body)
@@ -184,7 +187,7 @@ func TestProblems(t *testing.T) {
 
 func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 	t.Parallel()
-	w := ask(t, handler(t, settings(io.Discard)), http.MethodDelete, "/echo", "")
+	w := ask(t, handler(t, settings(io.Discard)), "DELETE /echo", "", "")
 	if got := w.Header().Get("Allow"); got != http.MethodPost {
 		t.Errorf("Allow is %q", got)
 	}
@@ -192,9 +195,9 @@ func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 
 func TestObjectIsKeptAsWritten(t *testing.T) {
 	t.Parallel()
-	const context = `{"big":12345678901234567890,"b":1,"a":0.10}`
-	w := ask(t, handler(t, settings(io.Discard)), http.MethodPost, "/echo", `{"name": "xy", "context": `+context+`}`)
-	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), context) {
+	const written = `{"big":12345678901234567890,"b":1,"a":0.10}`
+	w := ask(t, handler(t, settings(io.Discard)), "POST /echo", `{"name": "xy", "context": `+written+`}`, "")
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), written) {
 		t.Errorf("got %d, %s", w.Code, w.Body)
 	}
 }
@@ -214,7 +217,7 @@ func TestRequestID(t *testing.T) {
 		{"a\"b", false},
 		{"é", false},
 	} {
-		got := ask(t, h, http.MethodGet, "/nowhere", "", "X-Request-ID", test.given).Header().Get("X-Request-ID")
+		got := ask(t, h, "GET /nowhere", "", test.given).Header().Get("X-Request-ID")
 		if got == "" || (got == test.given) != test.kept {
 			t.Errorf("%q became %q", test.given, got)
 		}
@@ -224,7 +227,7 @@ func TestRequestID(t *testing.T) {
 func TestAccessLog(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	ask(t, handler(t, settings(&log)), http.MethodPost, "/echo?limit=3", `{"name": "xy"}`, "X-Request-ID", "r1")
+	ask(t, handler(t, settings(&log)), "POST /echo?limit=3", `{"name": "xy"}`, "r1")
 	for _, want := range []string{"level=DEBUG", "request_id=r1", "method=POST", "path=/echo ", "status=200", "bytes=", "took="} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s does not say %q", log.String(), want)
@@ -235,7 +238,7 @@ func TestAccessLog(t *testing.T) {
 // TestOpenAPI checks that the document tells what routes really answer.
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
-	w := ask(t, handler(t, settings(io.Discard)), http.MethodGet, "/openapi.json", "")
+	w := ask(t, handler(t, settings(io.Discard)), "GET /openapi.json", "", "")
 	var doc struct {
 		OpenAPI string
 		Paths   map[string]map[string]struct {
@@ -298,7 +301,7 @@ func TestHealth(t *testing.T) {
 		{health.Healthy, "/health/detailed", 200, `"environment":"test"`},
 	} {
 		status = test.found
-		if w := ask(t, h, http.MethodGet, test.path, ""); w.Code != test.code || !strings.Contains(w.Body.String(), test.says) {
+		if w := ask(t, h, "GET "+test.path, "", ""); w.Code != test.code || !strings.Contains(w.Body.String(), test.says) {
 			t.Errorf("%s, %s: got %d, %s; want %d, %s", test.path, test.found, w.Code, w.Body, test.code, test.says)
 		}
 	}

@@ -21,7 +21,7 @@ type TaskRequest struct {
 	Name          string     `json:"name" minLength:"1" doc:"Of the template" example:"order_fulfillment"`
 	Namespace     string     `json:"namespace" minLength:"1" doc:"Of the template" example:"orders"`
 	Version       string     `json:"version,omitempty" doc:"Of the template; without it the highest one"`
-	Context       web.Object `json:"context,omitempty" doc:"The input of the task, an object of at most 1 MiB; without it {}"`
+	Context       web.Object `json:"context,omitzero" doc:"The input of the task, an object of at most 1 MiB; without it {}"`
 	CorrelationID *uuid.UUID `json:"correlation_id,omitempty" format:"uuid" doc:"Ties the task to others, of any system"`
 	Initiator     string     `json:"initiator,omitempty" doc:"Who asks"`
 	SourceSystem  string     `json:"source_system,omitempty" doc:"From where"`

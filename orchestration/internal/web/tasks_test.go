@@ -1,10 +1,12 @@
 package web_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
 )
 
@@ -44,12 +47,25 @@ func TestCreateTask(t *testing.T) {
 	}
 }
 
+// TestCreateTaskFromAForm sends what a form on some page could send: the server
+// must not take it for JSON.
+func TestCreateTaskFromAForm(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "")
+	for _, contentType := range []string{"application/x-www-form-urlencoded", "text/plain"} {
+		got := s.ask("POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes"}`, "Content-Type", contentType)
+		if got.status != http.StatusUnsupportedMediaType || !strings.Contains(got.body, "application/json") {
+			t.Errorf("%s: got %d, %s", contentType, got.status, got.body)
+		}
+	}
+}
+
 // TestCreateTaskOfTheLargestContext fills the context to the last byte.
 func TestCreateTaskOfTheLargestContext(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "")
-	context := `{"k":"` + strings.Repeat("x", intake.MaxContext-len(`{"k":""}`)) + `"}`
-	a := s.ask("POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes", "context": `+context+`}`)
+	largest := `{"k":"` + strings.Repeat("x", intake.MaxContext-len(`{"k":""}`)) + `"}`
+	a := s.ask("POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes", "context": `+largest+`}`)
 	if a.status != http.StatusCreated {
 		t.Errorf("got %d", a.status)
 	}
@@ -69,6 +85,30 @@ func TestCreateTasks(t *testing.T) {
 	}
 	if want := []string{"diamond", "other", "diamond"}; !slices.Equal(names, want) {
 		t.Errorf("got %v; want %v", names, want)
+	}
+}
+
+// TestCreateWakesWorkers listens as a worker does.
+func TestCreateWakesWorkers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "")
+	conn, err := s.db.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	channel := s.deps.Names.StepsChannel("shapes")
+	if err := postgres.Listen(t.Context(), conn.Conn(), []string{channel}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var notifier sync.WaitGroup
+	notifier.Go(func() { s.deps.Notifier.Run(ctx) })
+	defer notifier.Wait()
+	defer cancel()
+	s.create()
+	if got, err := conn.Conn().WaitForNotification(t.Context()); err != nil || got.Channel != channel {
+		t.Errorf("got %v, %v; want %s", got, err, channel)
 	}
 }
 
@@ -125,6 +165,7 @@ func TestWait(t *testing.T) {
 			for range cap(answers) {
 				go func() { answers <- s.ask("GET", "/v1/tasks/"+id.String()+test.query, "", "Prefer", test.prefer) }()
 			}
+			s.untilWatched()
 			s.exec("update tasker.tasks set state = 'complete', finished_at = now() where task_id = $1", id)
 			for range cap(answers) {
 				task := read[web.Task](s, <-answers, http.StatusOK)
@@ -141,21 +182,22 @@ func TestWaitEnds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, query, prefer string
-		atLeast, atMost     time.Duration
+		timeout             int // of the request, in milliseconds
+		atLeast             time.Duration
 	}{
-		{"in time", "?wait=100ms", "", 100 * time.Millisecond, 2 * time.Second},
-		{"with the request", "?wait=1h", "", 500 * time.Millisecond, time.Second},
-		{"with the request, by header", "", "wait=99999999999", 500 * time.Millisecond, time.Second},
-		{"at once", "?wait=0", "", 0, 500 * time.Millisecond},
-		{"at once, by a header that says nothing", "", "wait=soon", 0, 500 * time.Millisecond},
+		{"in time", "?wait=100ms", "", 300_000, 100 * time.Millisecond},
+		{"with the request", "?wait=1h", "", 2000, time.Second},
+		{"with the request, by header", "", "wait=99999999999", 2000, time.Second},
+		{"at once", "?wait=0", "", 300_000, 0},
+		{"at once, by a header that says nothing", "", "wait=soon", 300_000, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "request_timeout_ms = 1000")
+			s := startServer(t, fmt.Sprintf("request_timeout_ms = %d", test.timeout))
 			id := s.create()
 			began := time.Now()
 			task := read[web.Task](s, s.ask("GET", "/v1/tasks/"+id.String()+test.query, "", "Prefer", test.prefer), http.StatusOK)
-			if took := time.Since(began); took < test.atLeast || took > test.atMost || task.Status != tasker.TaskStepsInProcess {
+			if took := time.Since(began); took < test.atLeast || took > 20*time.Second || task.Status != tasker.TaskStepsInProcess {
 				t.Errorf("took %s, %s", took, task.Status)
 			}
 		})

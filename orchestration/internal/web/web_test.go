@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 type server struct {
 	t    *testing.T
 	db   *pgxpool.Pool
+	deps web.Deps
 	base string
 	http *http.Client
 	stop func() // and wait
@@ -81,7 +82,7 @@ func startServer(t *testing.T, overlay string) *server {
 		ended <- web.Serve(ctx, cfg.Common, cfg.Orchestration.System.Web, deps, func(address string) { ready <- address })
 	}()
 	transport := &http.Transport{}
-	s := &server{t: t, db: pool, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
+	s := &server{t: t, db: pool, deps: deps, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
 	s.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {
