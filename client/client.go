@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +18,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/await"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
@@ -38,11 +40,17 @@ type Client struct {
 	own     bool // Close closes the pool
 	names   messaging.Names
 	catalog *catalog.Catalog
-	waiter  *waiter
 
+	watcher  *await.Watcher
 	notifier *eventsystem.Notifier
-	quiet    func() // ends the notifier
+	ctx      context.Context //nolint:containedctx // ends with the client: the life of its loops, not of a call
+	cancel   context.CancelFunc
+	loops    sync.WaitGroup
 }
+
+// firstLook is how soon a task is looked at that a call waits for: many take
+// milliseconds.
+const firstLook = time.Millisecond
 
 // Open connects to the database of the configuration. Close the client when it
 // is no longer needed.
@@ -60,21 +68,21 @@ func Open(ctx context.Context, cfg config.Common) (*Client, error) {
 func New(pool *pgxpool.Pool, cfg config.Common) *Client {
 	names := messaging.NewNames(cfg.Queues)
 	c := &Client{
-		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment), waiter: newWaiter(pool),
+		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment),
+		watcher:  await.New(pool, slog.Default(), firstLook),
 		notifier: eventsystem.NewNotifier(pool, slog.Default()),
 	}
-	notifying, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); c.notifier.Run(notifying) }()
-	c.quiet = func() { stop(); <-ended }
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.loops.Go(func() { c.watcher.Run(c.ctx) })
+	c.loops.Go(func() { c.notifier.Run(c.ctx) })
 	return c
 }
 
 // Close ends what the client holds; call it once. Workers that should be woken
 // are woken first. Calls of [Client.Wait] that still wait fail.
 func (c *Client) Close() {
-	c.waiter.close()
-	c.quiet()
+	c.cancel()
+	c.loops.Wait()
 	if c.own {
 		c.pool.Close()
 	}
@@ -253,8 +261,16 @@ func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := c.waiter.wait(ctx, task); err != nil {
-		return nil, fmt.Errorf("wait for task %s: %w", id, err)
+	over, forget := c.watcher.Await(task)
+	defer forget()
+	select {
+	case <-over:
+		return c.Task(ctx, id)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for task %s: %w", id, ctx.Err())
+	case <-c.ctx.Done():
+		return nil, fmt.Errorf("wait for task %s: %w", id, errClosed)
 	}
-	return c.Task(ctx, id)
 }
+
+var errClosed = errors.New("the client is closed")

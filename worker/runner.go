@@ -80,6 +80,15 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 	return r
 }
 
+// mode is how the worker learns of work. Turning event_driven off leaves
+// polling, whatever the event system says (configuration rule X9).
+func (r *runner) mode() config.DeploymentMode {
+	if !r.cfg.System.EventDriven.Enabled {
+		return config.PollingOnly
+	}
+	return r.cfg.EventSystem.DeploymentMode
+}
+
 // lease is how long a claim holds unless it is renewed.
 func (r *runner) lease() time.Duration {
 	return r.cfg.EventSystem.Timing.VisibilityTimeout.Duration()
@@ -156,7 +165,7 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 // less when a retry or the end of a lease comes sooner.
 func (r *runner) pause(ctx context.Context, sp *space) time.Duration {
 	pause := time.Duration(-1)
-	if r.cfg.EventSystem.DeploymentMode.Polls() {
+	if r.mode().Polls() {
 		pause = r.cfg.EventSystem.Timing.FallbackPollingInterval.Duration()
 		if poller := r.cfg.EventSystem.Metadata.FallbackPoller; poller.Enabled {
 			pause = poller.PollingInterval.Duration()

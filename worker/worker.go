@@ -139,7 +139,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.heartbeat(outlive); return nil })
 	finish := r.connect(g, outlive, role.Line)
-	if r.cfg.EventSystem.DeploymentMode.Listens() {
+	if r.mode().Listens() {
 		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
 		g.Go(func() error { listener.Run(ctx); return nil })
 	}

@@ -35,25 +35,19 @@ migrations                        : github.com/jackc/pgx/v5/* github.com/pressly
 
 # What both roles stand on, from the bottom up.
 internal/common/taskid            : github.com/google/uuid
-internal/common/state             : .
 internal/common/templates         : . config go.yaml.in/yaml/v3
 internal/common/backoff           : . config internal/common/templates
-internal/common/breaker           : . config
 internal/common/health            : . config
-internal/common/publisher         : . config
-internal/common/telemetry         : . config go.opentelemetry.io/* github.com/prometheus/*
-internal/common/postgres          : . config migrations internal/common/state internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
+internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
-internal/common/messaging/pgmq    : . config internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
-internal/common/messaging/rabbitmq: . config internal/common/messaging github.com/rabbitmq/amqp091-go
-internal/common/messaging/messagingtest: . config internal/common/messaging
 internal/common/eventsystem       : . config internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
 internal/common/outcome           : . config internal/common/postgres
 internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
 internal/common/catalog           : . config internal/common/messaging internal/common/postgres internal/common/templates github.com/google/uuid
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
-internal/common/web               : . config internal/common/health internal/common/telemetry github.com/danielgtaylor/huma/v2/*
+internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
+internal/common/web               : . config internal/common/health github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
 # The roles. Only the assemblies see the system, and neither role sees the other.
@@ -82,6 +76,8 @@ scripts/*                         : internal/privatepg
 # Tests.
 internal/archtest                 :
 internal/golden                   : github.com/rogpeppe/go-internal/*
+internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
+internal/e2e                      :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
 internal/liveness                 : . config golang.org/x/tools/*
 test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rogpeppe/go-internal/* go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*

@@ -4,6 +4,7 @@ package outcome
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -35,9 +36,12 @@ type Failure struct {
 // Delay is RetryAfter as a duration.
 func (f *Failure) Delay() time.Duration { return time.Duration(f.RetryAfter * float64(time.Second)) }
 
-// JSON is the failure as it is stored.
+// JSON is the failure as it is stored. jsonb has no NUL: one in the message is
+// shown as U+FFFD, as encoding/json shows what is not UTF-8.
 func (f *Failure) JSON() json.RawMessage {
-	raw, err := json.Marshal(f)
+	stored := *f
+	stored.Message = strings.ReplaceAll(f.Message, "\x00", "\ufffd")
+	raw, err := json.Marshal(stored)
 	if err != nil {
 		panic("outcome: " + err.Error()) // strings, a bool and a finite number always encode
 	}

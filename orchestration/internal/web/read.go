@@ -48,7 +48,7 @@ func (s *service) wait(ctx context.Context, id uuid.UUID, atMost time.Duration) 
 	if deadline, ok := ctx.Deadline(); ok {
 		atMost = min(atMost, time.Until(deadline)*9/10)
 	}
-	ended, forget := s.watch.await(id)
+	ended, forget := s.watch.Await(id)
 	defer forget()
 	timer := time.NewTimer(atMost)
 	defer timer.Stop()

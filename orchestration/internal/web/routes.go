@@ -35,7 +35,7 @@ func (s *service) routes(api *web.API) {
 	web.Handle(api, web.Route{
 		ID: "get-task", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}", Group: tasks,
 		Summary: "Read a task with its steps",
-		Detail: "With wait, or the header Prefer: wait=seconds (RFC 7240), the answer comes once the task is in a final state, " +
+		Detail: "With wait, or the header Prefer: wait=seconds (RFC 7240), the answer comes once the task is in a final state or blocked by failures, " +
 			"or when that time has passed, whatever the state is then. The server waits no longer than nine tenths of request_timeout_ms.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.readTask)

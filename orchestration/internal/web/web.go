@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/await"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
@@ -31,13 +32,13 @@ type Deps struct {
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
 // address once it does.
 func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWeb, deps Deps, ready func(address string)) error {
-	s := &service{Deps: deps, watch: newWatcher(deps.DB, deps.Log), stopping: ctx.Done()}
+	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook), stopping: ctx.Done()}
 	api := newAPI(s, common, cfg)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { s.watch.run(watching) })
+	wg.Go(func() { s.watch.Run(watching) })
 	return api.Serve(ctx, ready)
 }
 
@@ -58,11 +59,14 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	return api
 }
 
+// firstLook is how soon a task is looked at for a request that waits for it.
+const firstLook = 10 * time.Millisecond
+
 // A service does what the routes promise.
 type service struct {
 	Deps
 
-	watch    *watcher
+	watch    *await.Watcher
 	stopping <-chan struct{} // closed when waiting requests should answer and go
 }
 
