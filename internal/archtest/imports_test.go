@@ -30,7 +30,8 @@ const policy = `
 # Words and settings.
 .                                 :
 internal/tomltree                 : github.com/pelletier/go-toml/v2/*
-config                            : . internal/tomltree
+config/legacy                     : internal/tomltree
+config                            : . config/legacy internal/tomltree
 migrations                        : github.com/jackc/pgx/v5/* github.com/pressly/goose/v3/*
 
 # What both roles stand on, from the bottom up.
