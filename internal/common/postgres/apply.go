@@ -87,7 +87,7 @@ const lockTasksSQL = `
 // handed-off step's dependencies are looked up only when some were not reported
 // in this very batch ($8: or when the batch's own are on the rows only); the
 // caller adds those.
-func completeSQL(queue string) string {
+func completeSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with reported as materialized (
 		select *

@@ -20,7 +20,7 @@ import (
 // Losing a lease does not use up an attempt; it is counted apart and logged as
 // an attempt of its own. The task of a step that had waited for its retry is in
 // process again.
-func claimSQL(queue string) string {
+func claimSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with due as materialized (
 		select q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,

@@ -105,7 +105,7 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 		names[i], attempts[i] = s.Name, s.MaxAttempts
 		dependsOn[i], dependents[i] = intsLiteral(s.DependsOn), intsLiteral(s.Dependents)
 		if len(s.DependsOn) == 0 {
-			roots = append(roots, int32(i)+1) //nolint:gosec // bounded by taskid.MaxOrdinal
+			roots = append(roots, int32(i)+1)
 		}
 	}
 	b.Queue(insertStepsSQL, ids, names, dependsOn, dependents, attempts)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 	"time"
@@ -70,9 +71,7 @@ func Open(ctx context.Context, cfg config.Database, application string) (*pgxpoo
 	params := pc.ConnConfig.RuntimeParams
 	params["application_name"] = application
 	params["statement_timeout"] = strconv.FormatInt(cfg.Variables.StatementTimeout.Duration().Milliseconds(), 10)
-	for name, value := range settings {
-		params[name] = value
-	}
+	maps.Copy(params, settings)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("open the connection pool to %s: %w", Where(cfg.URL), err)
@@ -103,15 +102,13 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool, cfg config.Database) e
 // reason strips a connection error to what the server or the network said:
 // pgx's own text repeats the connection string.
 func reason(err error) error {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fmt.Errorf("%s (SQLSTATE %s)", pgErr.Message, pgErr.Code)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer in time; is the server running and reachable?")
 	}
-	var connErr *pgconn.ConnectError
-	if errors.As(err, &connErr) {
+	if connErr, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return fmt.Errorf("%w; is the server running and reachable?", innermost(connErr))
 	}
 	return err

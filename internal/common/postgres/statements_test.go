@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,9 +104,7 @@ func connect(t *testing.T) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range settings {
-		cfg.RuntimeParams[name] = value
-	}
+	maps.Copy(cfg.RuntimeParams, settings)
 	conn, err := pgx.ConnectConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +253,7 @@ func rows(tasks, steps int) string {
 	return fmt.Sprintf(`
 		with added as (
 			insert into tasker.tasks (task_id, template_id, state, context)
-			select gen_random_uuid(), gen_random_uuid(), 'steps_in_process', '{}' from generate_series(1, %d)
+			select gen_random_uuid(), md5(i::text)::uuid, 'steps_in_process', '{}' from generate_series(1, %d) i
 			returning task_id
 		)
 		insert into tasker.steps (task_id, ordinal, name, state, waiting_on, max_attempts)

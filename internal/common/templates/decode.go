@@ -63,7 +63,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, tag reflect.
 
 // scalarOrStruct decodes n into a struct, text, number or truth value.
 func (d *decoder) scalarOrStruct(n *yaml.Node, v reflect.Value, path string, tag reflect.StructTag) {
-	ok := false
+	var ok bool
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structure(n, v, path)
@@ -308,6 +308,7 @@ func describe(n *yaml.Node) string {
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
+	default: // a scalar
 	}
 	switch tag := n.ShortTag(); tag {
 	case "!!null":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -97,10 +98,8 @@ func textComplaint(tag reflect.StructTag, s string) string {
 	}
 	if list := tag.Get("oneof"); list != "" {
 		words := strings.Split(list, "|")
-		for _, w := range words {
-			if s == w {
-				return ""
-			}
+		if slices.Contains(words, s) {
+			return ""
 		}
 		return fmt.Sprintf("is %.80q, must be one of %s%s", s, strings.Join(words, ", "), didYouMean(s, words))
 	}

@@ -98,7 +98,7 @@ func TestDidYouMean(t *testing.T) {
 	t.Parallel()
 	known := []string{"name", "namespace_name", "timeout_seconds", "steps"}
 	for word, want := range map[string]string{
-		"nmae":           "name",
+		"nam":            "name",
 		"step":           "steps",
 		"TIMEOUT":        "",
 		"timeout":        "timeout_seconds",

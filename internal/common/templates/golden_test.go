@@ -3,6 +3,7 @@ package templates
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func golden(t *testing.T, pattern string, run func(t *testing.T, inputs []txtar.
 					inputs = append(inputs, f)
 				}
 			}
-			archive.Files = append(inputs[:len(inputs):len(inputs)], run(t, inputs)...)
+			archive.Files = append(slices.Clip(inputs), run(t, inputs)...)
 			got := txtar.Format(archive)
 			if os.Getenv("UPDATE_GOLDEN") == "1" {
 				if err := os.WriteFile(path, got, 0o644); err != nil {

@@ -121,6 +121,15 @@ func (l links) cycles() [][]int {
 		onCycle = make([]bool, len(l.parents))
 		visit   func(i int)
 	)
+	add := func(cycle []int) {
+		if slices.ContainsFunc(cycle, func(i int) bool { return onCycle[i] }) {
+			return
+		}
+		found = append(found, slices.Clone(cycle))
+		for _, i := range cycle {
+			onCycle[i] = true
+		}
+	}
 	visit = func(i int) {
 		state[i] = onPath
 		path = append(path, i)
@@ -129,16 +138,7 @@ func (l links) cycles() [][]int {
 			case unseen:
 				visit(p)
 			case onPath:
-				if onCycle[p] {
-					continue
-				}
-				cycle := path[slices.Index(path, p):]
-				if !slices.ContainsFunc(cycle, func(j int) bool { return onCycle[j] }) {
-					found = append(found, slices.Clone(cycle))
-					for _, j := range cycle {
-						onCycle[j] = true
-					}
-				}
+				add(path[slices.Index(path, p):])
 			}
 		}
 		path = path[:len(path)-1]

@@ -144,7 +144,7 @@ func TestSharedTemplates(t *testing.T) {
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	head := "name: n\nnamespace_name: test\nsteps:\n- {name: a, handler: {callable: c}}\n"
-	bomb := head + "metadata:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	bomb := head + "metadata:\n  a0: &a0 [" + strings.Repeat("x, ", 10) + "]\n"
 	for i := range 12 {
 		bomb += fmt.Sprintf("  a%d: &a%d [%s*a%d]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 9), i)
 	}
