@@ -28,7 +28,7 @@ bench: postgres build ## measure throughput and latency; ARGS="--mode split --js
 
 .PHONY: build
 build: ## put the commands into bin/
-	go build -o bin/ ./cmd/...
+	@go build -o bin/ ./cmd/...
 
 .PHONY: test
 test: postgres cc lint ## everything that must hold: formatting, linters, all tests, generated files

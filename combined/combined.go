@@ -66,12 +66,14 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 		_ = notifier.Wait() // it returns no error
 	}()
 
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	addresses := make(chan string, 1) // of the orchestration API
 	g.Go(func() error {
 		defer line.MarkDrained() // also when it fails to start
 		return orchestration.Serve(ctx, sys, cfg.Orchestration, orchestration.Options{
-			Line: line, Ready: func(address string) { addresses <- address },
+			Line: line, Ready: func(address string) { addresses <- address }, Stopping: stop,
 		})
 	})
 	g.Go(func() error {

@@ -54,6 +54,9 @@ type Options struct {
 	// Ready is called once the role works and its API answers at the address,
 	// which is empty when the API is off.
 	Ready func(address string)
+	// Stopping is called once the role stops, be it because a part of it failed:
+	// the worker at the other end of the line must stop too, and first.
+	Stopping func()
 }
 
 // Serve plays the role on a system that is open already, for Run and for
@@ -73,6 +76,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	p := newProcessor(sys, cfg, opts.Line)
 	g, ctx := errgroup.WithContext(ctx)
+	if opts.Stopping != nil {
+		defer context.AfterFunc(ctx, opts.Stopping)()
+	}
 	if lease != nil {
 		g.Go(func() error { return lease.keep(ctx) })
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -218,23 +217,37 @@ func (p *processor) failed(ctx context.Context, s *postgres.ClaimedStep, f *outc
 }
 
 // complete gives handed-over steps what the database need not send again: their
-// task's template and context, and the results reported in the same batch.
+// task's template and context, and the results reported in the same batch. Of a
+// step that was claimed twice only the last claim can have counted, and none if
+// the database has sent its result.
 func complete(steps []postgres.ClaimedStep, group []outcome.Outcome) {
 	if len(steps) == 0 {
 		return
 	}
-	reported := make(map[uuid.UUID][]*outcome.Outcome, len(group))
+	type place struct {
+		task    uuid.UUID
+		ordinal int32
+	}
+	last := make(map[place]*outcome.Outcome, len(group))
 	for i := range group {
-		reported[group[i].Step.Task] = append(reported[group[i].Step.Task], &group[i])
+		s := &group[i].Step
+		at := place{s.Task, s.Ordinal}
+		if o := last[at]; o == nil || o.Step.Claim < s.Claim {
+			last[at] = &group[i]
+		}
 	}
 	for i := range steps {
 		s := &steps[i]
-		for _, o := range reported[s.Task] {
+		for _, ordinal := range s.DependsOn {
+			o := last[place{s.Task, ordinal}]
+			if o == nil {
+				continue
+			}
 			s.Template, s.Context = o.Step.Template, o.Step.Context
-			if o.Failure == nil && slices.Contains(s.DependsOn, o.Step.Ordinal) {
-				if s.Results == nil {
-					s.Results = make(map[string]json.RawMessage, len(s.DependsOn))
-				}
+			if s.Results == nil {
+				s.Results = make(map[string]json.RawMessage, len(s.DependsOn))
+			}
+			if _, sent := s.Results[o.Step.Name]; !sent && o.Failure == nil {
 				s.Results[o.Step.Name] = o.Result
 			}
 		}

@@ -132,14 +132,12 @@ func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
 // claim claims steps of one namespace until ctx ends.
 func (r *runner) claim(ctx context.Context, sp *space) {
 	most := coalesced * r.cfg.System.QueueConfig.BatchSize
-	for failures := 0; ; {
+	for failures := 0; ctx.Err() == nil; {
 		n := r.slots.take(ctx, most)
 		if n == 0 {
 			return
 		}
-		steps, err := postgres.ClaimSteps(ctx, r.sys.Pool, postgres.Claim{
-			Queue: sp.queue, Process: r.sys.Process, Limit: n, Lease: r.lease(),
-		})
+		steps, err := r.claimSteps(ctx, sp, n)
 		r.slots.release(n - len(steps))
 		if err != nil {
 			if ctx.Err() != nil {
@@ -153,12 +151,22 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		}
 		failures = 0
 		for i := range steps {
-			r.start(sp, steps[i])
+			r.start(sp, steps[i]) //nolint:contextcheck // a handler outlives the end of claiming
 		}
 		if len(steps) < n {
 			sp.wake.Wait(ctx, r.pause(ctx, sp))
 		}
 	}
+}
+
+// claimSteps claims up to n steps. A shutdown does not interrupt it: a claim whose
+// answer is lost could not be given back.
+func (r *runner) claimSteps(ctx context.Context, sp *space, n int) ([]postgres.ClaimedStep, error) {
+	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.lease())
+	defer cancel()
+	return postgres.ClaimSteps(claiming, r.sys.Pool, postgres.Claim{
+		Queue: sp.queue, Process: r.sys.Process, Limit: n, Lease: r.lease(),
+	})
 }
 
 // pause is how long to wait for work that nobody announces: a poll interval,

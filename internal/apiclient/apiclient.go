@@ -88,7 +88,7 @@ func (e *Error) Error() string {
 // CreateTask creates a task.
 func (c *Client) CreateTask(ctx context.Context, r TaskRequest) (*Task, error) {
 	var t Task
-	raw, err := c.call(ctx, http.MethodPost, "/v1/tasks", nil, r, &t)
+	raw, err := c.call(ctx, call{method: http.MethodPost, path: "/v1/tasks", body: r}, &t)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (c *Client) FindTask(ctx context.Context, id string, wait time.Duration) (*
 		query.Set("wait", wait.String())
 	}
 	var t Task
-	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), query, nil, &t)
+	raw, err := c.call(ctx, call{path: "/v1/tasks/" + url.PathEscape(id), query: query}, &t)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 		}
 	}
 	var page TaskPage
-	raw, err := c.call(ctx, http.MethodGet, "/v1/tasks", query, nil, &page)
+	raw, err := c.call(ctx, call{path: "/v1/tasks", query: query}, &page)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 // ListTemplates reads the names of all registered templates.
 func (c *Client) ListTemplates(ctx context.Context) (*TemplateList, error) {
 	var list TemplateList
-	raw, err := c.call(ctx, http.MethodGet, "/v1/templates", nil, nil, &list)
+	raw, err := c.call(ctx, call{path: "/v1/templates"}, &list)
 	if err != nil {
 		return nil, err
 	}
@@ -143,9 +143,17 @@ func (c *Client) ListTemplates(ctx context.Context) (*TemplateList, error) {
 	return &list, nil
 }
 
+// A call is a request before it has a form.
+type call struct {
+	method string // "" is GET
+	path   string
+	query  url.Values
+	body   any // to encode; nil is none
+}
+
 // call sends a request and decodes the answer. It also returns it as it came.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) (json.RawMessage, error) {
-	request, err := c.request(ctx, method, path, query, in)
+func (c *Client) call(ctx context.Context, what call, out any) (json.RawMessage, error) {
+	request, err := c.request(ctx, what)
 	if err != nil {
 		return nil, err
 	}
@@ -167,18 +175,18 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	return body, nil
 }
 
-func (c *Client) request(ctx context.Context, method, path string, query url.Values, in any) (*http.Request, error) {
-	u := c.server.JoinPath(path)
-	u.RawQuery = query.Encode()
+func (c *Client) request(ctx context.Context, what call) (*http.Request, error) {
+	u := c.server.JoinPath(what.path)
+	u.RawQuery = what.query.Encode()
 	var body io.Reader
-	if in != nil {
-		raw, err := json.Marshal(in)
+	if what.body != nil {
+		raw, err := json.Marshal(what.body)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		body = bytes.NewReader(raw)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	request, err := http.NewRequestWithContext(ctx, what.method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,10 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/privatepg"
 )
 
+// databaseVariable hands the URL of the database to the processes of the split
+// mode.
+const databaseVariable = "DATABASE_URL"
+
 // benchFlags are what `bench` was asked for.
 type benchFlags struct {
 	databaseURL string
@@ -71,7 +75,11 @@ func runBench(ctx context.Context, env Env, f benchFlags) error {
 	}
 	for _, mode := range f.modes {
 		for _, w := range f.workloads {
-			if err := benchOne(ctx, env, f, loadgen.Mode(mode), w, report); err != nil {
+			opts := loadgen.Options{
+				DatabaseURL: f.databaseURL, Mode: loadgen.Mode(mode), Workload: strings.ToUpper(w), Repetitions: f.repetitions,
+				Seconds: f.seconds, LatencySamples: f.samples, Progress: env.Stderr, Log: warnings(env),
+			}
+			if err := benchOne(ctx, env, opts, report); err != nil {
 				return fmt.Errorf("bench %s %s: %w", mode, w, err)
 			}
 		}
@@ -83,9 +91,8 @@ func runBench(ctx context.Context, env Env, f benchFlags) error {
 }
 
 // benchOne measures one workload, on a server of its own unless told which.
-func benchOne(ctx context.Context, env Env, f benchFlags, mode loadgen.Mode, w string, report func(loadgen.Result)) (err error) {
-	url := f.databaseURL
-	if url == "" {
+func benchOne(ctx context.Context, env Env, opts loadgen.Options, report func(loadgen.Result)) (err error) {
+	if opts.DatabaseURL == "" {
 		server, err := privatepg.Start(ctx, privatepg.Options{Durable: true, Settings: map[string]string{
 			"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min",
 		}})
@@ -93,13 +100,15 @@ func benchOne(ctx context.Context, env Env, f benchFlags, mode loadgen.Mode, w s
 			return err
 		}
 		defer func() { err = errors.Join(err, server.Close()) }()
-		url = server.URL(privatepg.Database)
+		opts.DatabaseURL = server.URL(privatepg.Database)
 	}
-	return loadgen.Run(ctx, loadgen.Options{
-		DatabaseURL: url, Mode: mode, Workload: strings.ToUpper(w), Repetitions: f.repetitions, Seconds: f.seconds,
-		LatencySamples: f.samples, StartRole: roleStarter(env, url), Progress: env.Stderr,
-		Log: slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}, report)
+	opts.StartRole = roleStarter(env, opts.DatabaseURL)
+	return loadgen.Run(ctx, opts, report)
+}
+
+// warnings is a log of what should not happen.
+func warnings(env Env) *slog.Logger {
+	return slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // roleStarter starts this very program again to play one role.
@@ -109,7 +118,8 @@ func roleStarter(env Env, databaseURL string) func(ctx context.Context, role str
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, self, "bench-role", role, "--database-url", databaseURL)
+		cmd := exec.CommandContext(ctx, self, "bench-role", role)        //nolint:gosec // this program
+		cmd.Env = append(os.Environ(), databaseVariable+"="+databaseURL) //nolint:forbidigo // handed on; a URL in the arguments would show its password
 		cmd.Stderr = env.Stderr
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 20 * time.Second
@@ -127,18 +137,15 @@ func roleStarter(env Env, databaseURL string) func(ctx context.Context, role str
 
 // newBenchRoleCommand is what the processes of the split mode run.
 func newBenchRoleCommand(env Env) *cobra.Command {
-	var databaseURL string
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:    "bench-role ROLE",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			return loadgen.RunRole(cmd.Context(), args[0], databaseURL, log)
+			databaseURL, _ := env.LookupEnv(databaseVariable)
+			return loadgen.RunRole(cmd.Context(), args[0], databaseURL, warnings(env))
 		},
 	}
-	cmd.Flags().StringVar(&databaseURL, "database-url", "", "")
-	return cmd
 }
 
 // printBench prints the medians of each workload.

@@ -84,7 +84,9 @@ func (d *demoCommand) perform(ctx context.Context) (report *demoReport, err erro
 	}
 	d.screen.draw()
 	d.screen.printf("PostgreSQL  %s, ready after %s", db, milliseconds(time.Since(began)))
+	d.screen.draw("starting orchestration and a worker …")
 	err = d.withTasker(ctx, cfg, func(ctx context.Context, pool *pgxpool.Pool) error {
+		d.screen.draw()
 		d.screen.printf("Tasker      orchestration and a worker in this process, configured for %s\n", cfg.Common.Environment)
 		c := client.New(pool, cfg.Common)
 		defer c.Close()

@@ -98,9 +98,11 @@ func (d *devCommand) configure(db *database) (*config.Config, error) {
 func (d *devCommand) announce(db *database, orchestration, worker string) {
 	api, health := reachable(orchestration), reachable(worker)
 	if d.json {
-		_ = printJSONLine(d.env, map[string]string{
-			"orchestration_url": api, "worker_url": health, "database": db.String(),
-		})
+		places := map[string]string{"orchestration_url": api, "worker_url": health, "database": db.String()}
+		if db.server != nil {
+			places["database_url"] = db.url // which holds no password
+		}
+		_ = printJSONLine(d.env, places)
 		return
 	}
 	s := newScreen(d.env, d.env.Stdout)

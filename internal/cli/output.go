@@ -16,11 +16,16 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 }
 
 // printJSON prints v indented.
-func printJSON(env Env, v any) error {
-	var b bytes.Buffer
+func printJSON(env Env, v any) error { return encodeTo(env, v, "  ") }
+
+// printJSONLine prints v in one line.
+func printJSONLine(env Env, v any) error { return encodeTo(env, v, "") }
+
+func encodeTo(env Env, v any, indent string) error {
+	var b bytes.Buffer // so that nothing is printed of what does not encode
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent("", indent)
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
@@ -58,14 +63,4 @@ func milliseconds(d time.Duration) string {
 		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
 	}
 	return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
-}
-
-// printJSONLine prints v in one line.
-func printJSONLine(env Env, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode the result: %w", err)
-	}
-	_, err = fmt.Fprintf(env.Stdout, "%s\n", raw)
-	return err
 }

@@ -18,7 +18,7 @@ import (
 // Main runs tasker-cli with the arguments and returns its exit code. A command
 // stops in good order when ctx ends.
 func Main(ctx context.Context, env Env, args []string) int {
-	root := newRootCommand(env)
+	root := newRootCommand(env) //nolint:contextcheck // commands get theirs from ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -47,7 +47,7 @@ func (t *taskCommand) flags(cmd *cobra.Command) {
 }
 
 func (t *taskCommand) timeoutFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "give up after this long, as 30s or 5m (default: never)")
+	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait at most, as 30s or 5m (default: for ever)")
 }
 
 func newTaskCreateCommand(env Env) *cobra.Command {
@@ -234,7 +234,7 @@ func (t *taskCommand) finish(ctx context.Context, c *apiclient.Client, id string
 
 // look is how long one request waits for the end of a task, and so how late a
 // task is noticed that only an operator can move.
-const look = 2 * time.Second
+const look = time.Second
 
 // await waits until nothing more happens to a task by itself.
 func (t *taskCommand) await(ctx context.Context, c *apiclient.Client, id string) (*apiclient.Task, error) {

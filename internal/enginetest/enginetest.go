@@ -77,10 +77,12 @@ type Engine struct {
 	Pool   *pgxpool.Pool // to look behind the scenes
 	Config *config.Config
 	Names  messaging.Names
+	Log    *slog.Logger // shown if the test fails
+
+	// Templates are what the next worker registers.
+	Templates fs.FS
 
 	t         testing.TB
-	log       *slog.Logger
-	templates fs.FS
 	mu        sync.Mutex
 	processes []*Process
 }
@@ -91,7 +93,7 @@ func Start(t testing.TB, o Options) *Engine {
 	if o.URL == "" {
 		o.URL = testdb.New(t)
 	}
-	e := &Engine{t: t, log: logTo(t), templates: o.Templates, Config: Load(t, o.URL, o.Settings)}
+	e := &Engine{t: t, Log: logTo(t), Templates: o.Templates, Config: Load(t, o.URL, o.Settings)}
 	e.Names = messaging.NewNames(e.Config.Common.Queues)
 	var err error
 	if e.Pool, err = postgres.Open(t.Context(), e.Config.Common.Database, "enginetest"); err != nil {

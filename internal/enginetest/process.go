@@ -39,8 +39,8 @@ func (e *Engine) StartCombined(handlers Handlers) *Process {
 	e.t.Helper()
 	ready := make(chan struct{})
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
-		return combined.Run(ctx, cfg, e.log, combined.Options{
-			Handlers: handlers.set(), Templates: e.templates, Ready: func(string, string) { close(ready) },
+		return combined.Run(ctx, cfg, e.Log, combined.Options{
+			Handlers: handlers.set(), Templates: e.Templates, Ready: func(string, string) { close(ready) },
 		})
 	})
 	select {
@@ -55,7 +55,7 @@ func (e *Engine) StartCombined(handlers Handlers) *Process {
 func (e *Engine) StartOrchestrator() *Process {
 	return e.run(func(ctx context.Context, cfg *config.Config) error {
 		cfg.Worker = nil
-		return orchestration.Run(ctx, cfg, e.log)
+		return orchestration.Run(ctx, cfg, e.Log)
 	})
 }
 
@@ -66,11 +66,14 @@ func (e *Engine) StartWorker(handlers Handlers) *Process {
 	before := Query[int](e, `select count(*) from tasker.workers`)
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
 		cfg.Orchestration = nil
-		return worker.Run(ctx, cfg, handlers.set(), e.log, worker.WithTemplates(e.templates))
+		return worker.Run(ctx, cfg, handlers.set(), e.Log, worker.WithTemplates(e.Templates))
 	})
 	e.Await(`select count(*) > $1 from tasker.workers`, before)
 	return p
 }
+
+// Cancel asks a process to stop in good order, without waiting for it.
+func (p *Process) Cancel() { p.cancel() }
 
 // Stop stops a process in good order and fails the test if it does not.
 func (p *Process) Stop() {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -62,16 +63,20 @@ func Signals(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // ExitCode is the exit code for an error: that of the first error in its chain
-// that has a method ExitCode, ExitConfig for a configuration report, ExitFailed
-// for everything else.
+// that has a method ExitCode, save a program that this one ran, whose code says
+// nothing of ours; ExitFailed for everything else.
 func ExitCode(err error) int {
-	if coded, ok := errors.AsType[interface {
+	coded, ok := errors.AsType[interface {
 		error
 		ExitCode() int
-	}](err); ok {
-		return coded.ExitCode()
+	}](err)
+	if !ok {
+		return ExitFailed
 	}
-	return ExitFailed
+	if _, foreign := coded.(*exec.ExitError); foreign {
+		return ExitFailed
+	}
+	return coded.ExitCode()
 }
 
 // Logger writes structured text to w from the given level up: debug, info, warn

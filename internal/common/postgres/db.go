@@ -99,28 +99,44 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool, cfg config.Database) e
 	return nil
 }
 
-// reason strips a connection error to what the server or the network said:
-// pgx's own text repeats the connection string.
+// A connectError says what the server or the network said. The error inside is
+// for callers that branch on it: its own text repeats the connection string.
+type connectError struct {
+	text string
+	err  error
+}
+
+func (e *connectError) Error() string { return e.text }
+func (e *connectError) Unwrap() error { return e.err }
+
 func reason(err error) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return fmt.Errorf("%s (SQLSTATE %s)", pgErr.Message, pgErr.Code)
+		return &connectError{fmt.Sprintf("%s (SQLSTATE %s)", pgErr.Message, pgErr.Code), err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("no answer in time; is the server running and reachable?")
+		return &connectError{"no answer in time; is the server running and reachable?", err}
 	}
-	if connErr, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return fmt.Errorf("%w; is the server running and reachable?", innermost(connErr))
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return &connectError{innermost(err).Error() + "; is the server running and reachable?", err}
 	}
 	return err
 }
 
+// innermost is the error at the end of the chain; of several attempts, the last.
 func innermost(err error) error {
 	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
+		switch wrapped := err.(type) { //nolint:errorlint // walks the chain itself
+		case interface{ Unwrap() error }:
+			if wrapped.Unwrap() == nil {
+				return err
+			}
+			err = wrapped.Unwrap()
+		case interface{ Unwrap() []error }:
+			all := wrapped.Unwrap()
+			err = all[len(all)-1]
+		default:
 			return err
 		}
-		err = inner
 	}
 }
 

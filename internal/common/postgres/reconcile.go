@@ -115,11 +115,26 @@ func WithPlanner(ctx context.Context, pool Pool, do func(DB) error) error {
 	})
 }
 
+// Two that resend at once would each find the same messages missing. The lock is
+// a statement of its own, so that the next one sees what its holder has sent; it
+// ends with the transaction.
+const resendAloneSQL = `select pg_advisory_xact_lock(hashtext('tasker.resend'), hashtext($1))`
+
+func resendAlone(ctx context.Context, db DB, queue string) error {
+	if _, err := db.Exec(ctx, resendAloneSQL, queue); err != nil {
+		return fmt.Errorf("lock the queue %s against other reconcilers: %w", queue, err)
+	}
+	return nil
+}
+
 // ResendSteps sends a message for every step of the queue's templates that
 // waits, runs or is due for its retry, has rested long enough, and has none. A
 // step in progress keeps its worker for one more lease. It returns how many it
-// sent.
+// sent. It needs a transaction.
 func ResendSteps(ctx context.Context, db DB, q StepQueue, rest Rest, lease time.Duration) (int, error) {
+	if err := resendAlone(ctx, db, q.Queue); err != nil {
+		return 0, err
+	}
 	tag, err := db.Exec(ctx, resendStepsSQL(q.Queue), q.Templates, seconds(rest.Enqueued), seconds(rest.InProgress),
 		seconds(rest.Retrying), seconds(lease))
 	if err != nil {
@@ -130,6 +145,9 @@ func ResendSteps(ctx context.Context, db DB, q StepQueue, rest Rest, lease time.
 
 // ResendReports does the same for steps that have reported.
 func ResendReports(ctx context.Context, db DB, resultsQueue string, rest Rest) (int, error) {
+	if err := resendAlone(ctx, db, resultsQueue); err != nil {
+		return 0, err
+	}
 	tag, err := db.Exec(ctx, resendReportsSQL(resultsQueue), seconds(rest.Reported))
 	if err != nil {
 		return 0, fmt.Errorf("resend lost messages of %s: %w", resultsQueue, err)

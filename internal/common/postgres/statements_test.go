@@ -62,6 +62,7 @@ func statements() map[string]string {
 		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"reportSQL":                 reportSQL(testQueue, testResults),
+		"resendAloneSQL":            resendAloneSQL,
 		"resendReportsSQL":          resendReportsSQL(testResults),
 		"resendStepsSQL":            resendStepsSQL(testQueue),
 		"sendRootsSQL":              sendRootsSQL(testQueue),
