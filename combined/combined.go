@@ -7,7 +7,7 @@ package combined
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io/fs"
 	"log/slog"
 
@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 	}
 	loaded, err := templates.LoadFS(opts.Templates)
 	if err != nil {
-		return fmt.Errorf("load templates: %w", err)
+		return err
 	}
 	sys, err := system.Open(ctx, cfg.Common, log)
 	if err != nil {
@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 	})
 	g.Go(func() error {
 		defer line.Close() // also when the worker fails to start
-		return worker.Serve(ctx, sys, cfg.Worker, worker.Role{
+		err := worker.Serve(ctx, sys, cfg.Worker, worker.Role{
 			Handlers: opts.Handlers, Templates: loaded, Line: line,
 			Ready: func(address string) {
 				if opts.Ready == nil {
@@ -91,6 +91,10 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 				}
 			},
 		})
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // it was told to stop; why, the other role knows
+		}
+		return err
 	})
 	return g.Wait()
 }
