@@ -28,7 +28,7 @@ func (c *checker) run(context Context) {
 			c.report.Add(Problem{
 				Code: "X23", Key: section, Pos: c.tree.Pos(),
 				Message: fmt.Sprintf("is missing, and context %s needs it", context),
-				Hint:    fmt.Sprintf("load a file that was generated for context %s", context),
+				Fix:     fmt.Sprintf("load a file that was generated for context %s", context),
 			})
 		}
 	}
@@ -81,7 +81,7 @@ func (s scope) add(severity tomltree.Severity, rule, keys, message string) {
 			problem.Key = key
 			if v != nil {
 				problem.Pos = v.Pos()
-				problem.Message += v.Origin()
+				problem.Chain = schema().Chain(key, v)
 			}
 		case v != nil:
 			problem.Also = append(problem.Also, tomltree.Place{Pos: v.Pos(), Note: key})
@@ -118,15 +118,14 @@ func (c *checker) acrossSections() {
 		for _, limits := range w.resourceLimits() {
 			if limits.MaxDatabaseConnections > pool {
 				all.warn("X17", limits.key+".max_database_connections common.database.pool.max_connections",
-					"is %d, above the %d of the pool: %d is what it can have", limits.MaxDatabaseConnections, pool, pool)
+					"is %d, above the %d of the pool", limits.MaxDatabaseConnections, pool)
 			}
 		}
 	}
 	if o != nil && w != nil && o.System.Web.Enabled && w.System.Web.Enabled &&
 		sameAddress(o.System.Web.BindAddress, w.System.Web.BindAddress) {
 		all.fail("X10", "worker.system.web.bind_address orchestration.system.web.bind_address",
-			"takes the address of the other web server of the process; TASKER_WEB_BIND_ADDRESS sets both, "+
-				"TASKER_ORCHESTRATION_WEB_BIND_ADDRESS and TASKER_WORKER_WEB_BIND_ADDRESS may stand in the files instead")
+			"takes the address of the other web server of the process")
 	}
 	c.productionRules()
 }

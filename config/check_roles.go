@@ -2,7 +2,6 @@ package config
 
 func (o *Orchestration) check(s scope) {
 	o.Backoff.check(s.at("backoff"))
-	o.System.Web.check(s.at("system.web"))
 	o.System.Web.Auth.check(s.at("system.web.auth"))
 	o.System.Web.CORS.check(s.at("system.web.cors"))
 	o.EventSystems.Orchestration.check(s.at("event_systems.orchestration"))
@@ -37,11 +36,11 @@ func (e *EventSystem) check(s scope) {
 	t := e.Timing
 	if t.ProcessingTimeout > t.VisibilityTimeout {
 		s.warn("X5", "timing.processing_timeout_seconds timing.visibility_timeout_seconds",
-			"is %d, above visibility_timeout_seconds = %d: slow work may be delivered twice", t.ProcessingTimeout, t.VisibilityTimeout)
+			"is %d, above visibility_timeout_seconds = %d", t.ProcessingTimeout, t.VisibilityTimeout)
 	}
 	if t.VisibilityTimeout > t.ClaimTimeout {
 		s.warn("X6", "timing.visibility_timeout_seconds timing.claim_timeout_seconds",
-			"is %d, above claim_timeout_seconds = %d: a claim ends before its lease", t.VisibilityTimeout, t.ClaimTimeout)
+			"is %d, above claim_timeout_seconds = %d", t.VisibilityTimeout, t.ClaimTimeout)
 	}
 }
 
@@ -73,7 +72,7 @@ func (d *StalenessDetection) check(s scope) {
 	}
 	if d.Enabled && d.DetectionInterval.Duration() > shortest.Duration() {
 		s.warn("X24", "detection_interval_seconds thresholds",
-			"is %d, above the shortest threshold of %d minutes, which is noticed late", d.DetectionInterval, shortest)
+			"is %d, above the shortest threshold of %d minutes", d.DetectionInterval, shortest)
 	}
 }
 
@@ -103,7 +102,6 @@ func (d *DecisionPoints) check(s scope) {
 
 func (w *Worker) check(s scope) {
 	w.checkModes(s)
-	w.System.Web.check(s.at("system.web"))
 	w.System.FallbackPoller.FallbackPoller.check(s.at("system.fallback_poller"))
 	w.EventSystem.EventSystem.check(s.at("event_system"))
 	w.EventSystem.Metadata.FallbackPoller.check(s.at("event_system.metadata.fallback_poller"))
@@ -129,7 +127,7 @@ func (w *Worker) checkModes(s scope) {
 // check applies X14.
 func (p *FallbackPoller) check(s scope) {
 	if p.AgeThreshold.Duration() >= p.MaxAge.Duration() {
-		s.fail("X14", "age_threshold_seconds max_age_hours", "is %d seconds, not below max_age_hours = %d: nothing is ever in between", p.AgeThreshold, p.MaxAge)
+		s.fail("X14", "age_threshold_seconds max_age_hours", "is %d seconds, not below max_age_hours = %d", p.AgeThreshold, p.MaxAge)
 	}
 }
 
@@ -147,7 +145,7 @@ func (w *Worker) checkCapacity(s scope) {
 	} {
 		if b.size > capacity {
 			s.warn("X24", b.key+" mpsc_channels.event_systems.event_channel_buffer_size",
-				"is %d, above event_channel_buffer_size = %d: one read fills the channel", b.size, capacity)
+				"is %d, above event_channel_buffer_size = %d", b.size, capacity)
 		}
 	}
 }

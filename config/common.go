@@ -34,7 +34,7 @@ type Database struct {
 	// URL says where the database is and who connects:
 	// postgresql://user:password@host:port/name. Only host and name are logged.
 	// Change it per environment, best through DATABASE_URL.
-	URL string `toml:"url" len:"1.." secret:"true"`
+	URL string `toml:"url" len:"1.." secret:"true" format:"database-url"`
 
 	// Pool bounds the connections of one process.
 	Pool Pool `toml:"pool"`
@@ -191,15 +191,15 @@ type Queues struct {
 
 	// OrchestrationNamespace is the prefix of orchestration queues. Change it to
 	// run two installations on one database.
-	OrchestrationNamespace string `toml:"orchestration_namespace" len:"1.."`
+	OrchestrationNamespace string `toml:"orchestration_namespace" len:"1.." format:"namespace"`
 
 	// WorkerNamespace is the prefix of worker queues. Change it to run two
 	// installations on one database.
-	WorkerNamespace string `toml:"worker_namespace" len:"1.."`
+	WorkerNamespace string `toml:"worker_namespace" len:"1.." format:"namespace"`
 
 	// NamingPattern builds every queue name from {namespace} and {name}. Change
 	// it to fit a broker's naming rules.
-	NamingPattern string `toml:"naming_pattern" len:"1.."`
+	NamingPattern string `toml:"naming_pattern" len:"1.." format:"queue-pattern"`
 
 	// HealthCheckInterval is how often depth and age of the queues are probed.
 	// Lower it to notice a backlog earlier.
@@ -224,8 +224,8 @@ type Queues struct {
 	// PGMQ is how the pgmq backend behaves.
 	PGMQ PGMQ `toml:"pgmq"`
 
-	// RabbitMQ is how the rabbitmq backend behaves, nil where the table is
-	// absent. It has effect only when Backend names it.
+	// RabbitMQ is how the rabbitmq backend behaves; the table may be absent.
+	// It has effect only with backend = "rabbitmq".
 	RabbitMQ *RabbitMQ `toml:"rabbitmq"`
 }
 
@@ -242,15 +242,15 @@ const (
 type OrchestrationQueues struct {
 	// TaskRequests carries requests for new tasks. Change it to share a database
 	// with another installation.
-	TaskRequests string `toml:"task_requests" len:"1..47"`
+	TaskRequests string `toml:"task_requests" len:"1..47" format:"queue"`
 
 	// TaskFinalizations carries tasks to look at again. Change it to share a
 	// database with another installation.
-	TaskFinalizations string `toml:"task_finalizations" len:"1..47"`
+	TaskFinalizations string `toml:"task_finalizations" len:"1..47" format:"queue"`
 
 	// StepResults carries the results of steps. Change it to share a database
 	// with another installation.
-	StepResults string `toml:"step_results" len:"1..47"`
+	StepResults string `toml:"step_results" len:"1..47" format:"queue"`
 }
 
 // PGMQ is how the pgmq backend behaves.
@@ -300,7 +300,7 @@ type Metrics struct {
 
 	// ExportEndpoint is the http or https URL to push to; empty means that
 	// metrics are only served at /metrics. Set it where nothing scrapes.
-	ExportEndpoint string `toml:"export_endpoint"`
+	ExportEndpoint string `toml:"export_endpoint" format:"http-url"`
 }
 
 // Tracing follows a task through the processes.
@@ -313,7 +313,7 @@ type Tracing struct {
 
 	// ExportEndpoint is the http or https URL of the collector; empty means that
 	// spans leave the process nowhere. Set it to see traces.
-	ExportEndpoint string `toml:"export_endpoint"`
+	ExportEndpoint string `toml:"export_endpoint" format:"http-url"`
 }
 
 // System bounds and names the process.

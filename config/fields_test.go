@@ -182,11 +182,11 @@ func TestBaseIsTheProposal(t *testing.T) {
 			t.Fatal(err)
 		}
 		tree, _ := tomltree.Parse(section, data)
-		for _, key := range leaves(tree, "") {
+		tomltree.Leaves(tree, func(key string, _ *tomltree.Value) {
 			if !known[key] {
 				t.Errorf("base/%s.toml has %s, which the proposal has not", section, key)
 			}
-		}
+		})
 	}
 }
 
@@ -199,15 +199,4 @@ func plain(t *testing.T, v *tomltree.Value) any {
 		t.Fatalf("%s: %v", text, err)
 	}
 	return out
-}
-
-func leaves(v *tomltree.Value, path string) []string {
-	if v.Kind() != tomltree.Table {
-		return []string{path}
-	}
-	var list []string
-	for _, key := range v.Keys() {
-		list = append(list, leaves(v.Lookup(key), strings.TrimPrefix(path+"."+key, "."))...)
-	}
-	return list
 }

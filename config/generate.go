@@ -10,7 +10,8 @@ import (
 
 // Generate merges the layers of a context into one TOML file, for
 // [Options.Path] or TASKER_CONFIG_PATH. Placeholders stay as they are, keys that
-// document others go. Equal layers give equal bytes.
+// document others go, and a comment behind each value says where it is from.
+// Equal layers give equal bytes.
 //
 // The layers are checked first, offline and without looking at any variable; an
 // invalid configuration gives a [*Report]. [Options.Path] and TASKER_CONFIG_PATH
@@ -42,8 +43,19 @@ func Generate(c Context, opts Options) ([]byte, error) {
 		fmt.Fprintf(&b, "#   %s\n", strings.TrimPrefix(name, l.from.shown))
 	}
 	b.WriteByte('\n')
-	b.Write(tomltree.Encode(listBackoff(merged.WithoutDocs())))
+	b.Write(tomltree.Annotate(listBackoff(merged.WithoutDocs()), l.origin))
 	return b.Bytes(), nil
+}
+
+// origin names the layers of a value, without the directory they share.
+func (l *loader) origin(key string, v *tomltree.Value) string {
+	var places []string
+	for _, link := range schema().Chain(key, v) {
+		if link.Pos.IsValid() {
+			places = append(places, fmt.Sprintf("%s:%d", strings.TrimPrefix(link.Pos.File(), l.from.shown), link.Pos.Line()))
+		}
+	}
+	return strings.Join(places, ", over ")
 }
 
 // listBackoff writes the one table of numbered entries, which decoded well, as

@@ -38,10 +38,16 @@ type Options struct {
 	// [os.LookupEnv].
 	LookupEnv func(name string) (string, bool)
 
+	// OnLegacy is called with what was converted, once per load of files that
+	// have the v1 layout. It may be nil.
+	OnLegacy func(notes []Note)
+
 	// Offline judges the files and not this machine, to validate, never to run:
 	// variables that are not set are listed in [Loaded.Unset] and their fields
 	// stay zero, directories are not looked for, and TASKER_ENV plays no part.
 	Offline bool
+
+	layout layoutChoice
 }
 
 // A Report lists the problems of a configuration, each with its key, file, line
@@ -58,6 +64,9 @@ type Unset = tomltree.Unset
 type Loaded struct {
 	Config *Config
 
+	// Context is what it was loaded for.
+	Context Context
+
 	// Sources are the files, each laid over the ones before it.
 	Sources []string
 
@@ -66,6 +75,11 @@ type Loaded struct {
 
 	// Unset lists the variables that are missing; only an offline load has any.
 	Unset []Unset
+
+	// Notes say what was converted; only files of the v1 layout have any.
+	Notes []Note
+
+	tree *tomltree.Value // expanded
 }
 
 // Load returns the configuration of a context. It opens only the files that the
@@ -111,27 +125,9 @@ func Resolve(c Context, opts Options) (*Loaded, error) {
 	return l.decode(merged)
 }
 
-// AllowedVariables lists the environment variables that files may name.
-func AllowedVariables() []string { return slices.Clone(allowedVariables) }
-
-var allowedVariables = []string{
-	"DATABASE_URL",
-	"TASKER_ENV",
-	"TASKER_WEB_BIND_ADDRESS",
-	"TASKER_ORCHESTRATION_WEB_BIND_ADDRESS",
-	"TASKER_WORKER_WEB_BIND_ADDRESS",
-	"TASKER_WORKER_ID",
-	"TASKER_TEMPLATE_PATH",
-	"TASKER_JWT_PRIVATE_KEY",
-	"TASKER_JWT_PUBLIC_KEY",
-	"TASKER_API_KEY",
-	"TELEMETRY_ENDPOINT",
-	"TRACING_ENDPOINT",
-}
-
 // schema is the table of all fields, made from the Go types at first use.
 var schema = sync.OnceValue(func() *tomltree.Schema {
-	return tomltree.NewSchema(reflect.TypeFor[Config]())
+	return tomltree.NewSchema(reflect.TypeFor[Config](), formats)
 })
 
 // Fields lists every key of the configuration with what the tags say of it.
@@ -148,6 +144,7 @@ type loader struct {
 	secrets     []string
 	broken      bool              // a file has parts that could not be read
 	repeated    []*tomltree.Value // top-level environment in role files
+	layout
 }
 
 func (o Options) withDefaults() Options {
@@ -187,6 +184,9 @@ func (l *loader) merge() (*tomltree.Value, error) {
 	} else {
 		merged, err = l.tree()
 	}
+	if err == nil {
+		merged, err = l.settle(merged)
+	}
 	if err == nil && l.opts.Overlay != nil {
 		merged = l.lay(merged, "overlay", "", l.opts.Overlay)
 	}
@@ -194,7 +194,10 @@ func (l *loader) merge() (*tomltree.Value, error) {
 }
 
 func (l *loader) singleFile() (*tomltree.Value, error) {
-	data, err := os.ReadFile(l.from.single)
+	data, err := l.from.text, error(nil)
+	if data == nil {
+		data, err = os.ReadFile(l.from.single)
+	}
 	if err != nil {
 		return nil, readError(l.from.single, err)
 	}
@@ -204,7 +207,10 @@ func (l *loader) singleFile() (*tomltree.Value, error) {
 // tree merges base and overlay of each section. It reports every file that
 // cannot be read.
 func (l *loader) tree() (*tomltree.Value, error) {
-	var merged *tomltree.Value
+	merged, err := l.decisionPoints()
+	if err != nil {
+		return nil, err
+	}
 	var errs []error
 	overlays := 0
 	for _, section := range l.context.sections() {
@@ -261,6 +267,9 @@ func (l *loader) parse(name, section string, data []byte) *tomltree.Value {
 	tree, problems := tomltree.Parse(name, data, l.secrets...)
 	l.report.Add(problems...)
 	l.broken = l.broken || len(problems) > 0
+	if converted, ok := l.convert(tree, section); ok {
+		return l.liftEnvironment(converted, section)
+	}
 	allowed := l.context.sections()
 	for _, key := range tree.Keys() {
 		if !slices.Contains(ContextComplete.sections(), key) || key == section || section == "" && slices.Contains(allowed, key) {
@@ -270,7 +279,7 @@ func (l *loader) parse(name, section string, data []byte) *tomltree.Value {
 		if section == "" {
 			problem.Code = "X23"
 			problem.Message = fmt.Sprintf("has no place in context %s", l.context)
-			problem.Hint = fmt.Sprintf("generate the file for context %s", l.context)
+			problem.Fix = fmt.Sprintf("generate the file for context %s", l.context)
 		}
 		l.report.Add(problem)
 		tree = tree.Without(key)
@@ -300,7 +309,7 @@ func (l *loader) liftEnvironment(tree *tomltree.Value, section string) *tomltree
 	if inner.Text() != outer.Text() {
 		l.report.Add(Problem{
 			Code: "environment-conflict", Key: "environment", Pos: at, Message: "differs from common.environment in the same file",
-			Hint: "keep common.environment only", Also: []tomltree.Place{{Pos: inner.Pos(), Note: "common.environment"}},
+			Fix: "keep common.environment only", Also: []tomltree.Place{{Pos: inner.Pos(), Note: "common.environment"}},
 		})
 	}
 	return tree
@@ -309,7 +318,7 @@ func (l *loader) liftEnvironment(tree *tomltree.Value, section string) *tomltree
 // decode turns the merged tree into a configuration and checks it.
 func (l *loader) decode(merged *tomltree.Value) (*Loaded, error) {
 	tree, unset, problems := tomltree.Expand(merged, tomltree.Variables{
-		Lookup: l.opts.LookupEnv, Allowed: allowedVariables,
+		Lookup: l.opts.LookupEnv, Allowed: AllowedVariables(), Secret: schema().IsSecret, ReadFile: os.ReadFile,
 	})
 	l.report.Add(problems...)
 	cfg := &Config{}
@@ -328,21 +337,34 @@ func (l *loader) decode(merged *tomltree.Value) (*Loaded, error) {
 		c.run(l.context)
 		l.checkEnvironment(c)
 	}
-	l.report.Sort()
+	finish(&l.report)
 	if err := l.report.Err(); err != nil {
 		return nil, err
 	}
-	return &Loaded{Config: cfg, Sources: l.sources, Warnings: l.report.Warnings(), Unset: unset}, nil
+	if l.opts.OnLegacy != nil && len(l.notes) > 0 {
+		l.opts.OnLegacy(l.notes)
+	}
+	return &Loaded{
+		Config: cfg, Context: l.context, Sources: l.sources,
+		Warnings: l.report.Warnings(), Unset: unset, Notes: l.notes, tree: tree,
+	}, nil
 }
 
-// demand reports variables that are not set.
+// demand reports variables that have no value.
 func (l *loader) demand(unset []Unset) {
 	for _, u := range unset {
-		l.report.Add(Problem{
+		p := Problem{
 			Code: "unset-variable", Key: u.Key, Pos: u.Pos,
 			Message: fmt.Sprintf("needs the variable %s, which is not set", u.Variable),
-			Hint:    fmt.Sprintf("set %s, or give a default: ${%s:-default}", u.Variable, u.Variable),
-		})
+			Fix:     fmt.Sprintf("set %s, or give a default: ${%s:-default}", u.Variable, u.Variable),
+		}
+		if u.Message != "" {
+			p.Message = fmt.Sprintf("needs the variable %s: %s", u.Variable, u.Message)
+		}
+		if u.Secret {
+			p.Fix = fmt.Sprintf("set %s, or let %s_FILE name a file that holds it", u.Variable, u.Variable)
+		}
+		l.report.Add(p)
 	}
 }
 
@@ -359,7 +381,7 @@ func (l *loader) checkEnvironment(c *checker) {
 		if v.Text() != string(got) {
 			l.report.Add(Problem{
 				Code: "environment-conflict", Key: "environment", Pos: v.Pos(),
-				Message: fmt.Sprintf("differs from common.environment, which is %q", got), Hint: "remove it here",
+				Message: fmt.Sprintf("differs from common.environment, which is %q", got), Fix: "remove it here",
 			})
 		}
 	}

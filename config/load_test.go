@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/golden"
+	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
 // env stands for the environment of a process.
@@ -271,7 +272,7 @@ func TestLoadDatabaseURL(t *testing.T) {
 		t.Errorf("production without a database gives\n%s", r)
 	}
 	r = report(t, ContextCommon, options(Production, "", "DATABASE_URL", ""))
-	if p := r.Problems[0]; p.Key != "common.database.url" || p.Message != "is empty (from DATABASE_URL)" {
+	if p := r.Problems[0]; p.Key != "common.database.url" || p.Message != "is empty" || p.Chain[0].Uses[0].How != tomltree.Empty {
 		t.Errorf("production with an empty variable gives\n%s", r)
 	}
 }
@@ -325,17 +326,29 @@ func TestLoadReportsAllVariables(t *testing.T) {
 
 func TestLoadTypos(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ overlay, key, hint string }{
-		{"[orchestration.event_systems.orchestration.processing.backoff]\ninitial_dealy_ms = 1", "orchestration.event_systems.orchestration.processing.backoff.initial_dealy_ms", "did you mean initial_delay_ms?"},
-		{"[orchestration]\nmode = 'standalone'", "orchestration.mode", "a key of that name is orchestration.system.mode"},
-		{"[worker.event_systems.worker]\nsystem_id = 'x'", "worker.event_systems", "did you mean event_system?"},
-		{"[orchestration.event_systems.orchestration.metadata]\nx = 1", "orchestration.event_systems.orchestration.metadata.x", ""},
-		{"[common]\ninclude_docs = true", "common.include_docs", ""},
-		{"[commmon.database]\nurl = 'x'", "commmon", "did you mean common?"},
+	const metadata = "orchestration.event_systems.orchestration.metadata"
+	for _, c := range []struct{ overlay, want, fix string }{
+		{
+			"[orchestration.event_systems.orchestration.processing.backoff]\ninitial_dealy_ms = 1",
+			"unknown-key orchestration.event_systems.orchestration.processing.backoff.initial_dealy_ms", "did you mean initial_delay_ms?",
+		},
+		{"[common.circuit_breakers.component_configs.web]\nfailure_threshold = 1\ntimeout_seconds = 1\nsuccess_threshold = 1\nfailure_treshold = 1", "unknown-key common.circuit_breakers.component_configs.web.failure_treshold", "did you mean failure_threshold?"},
+		{"[worker.event_systems.workers]\nsystem_id = 'x'", "unknown-key worker.event_systems", "did you mean event_system?"},
+		{"[commmon.database]\nurl = 'x'", "unknown-key commmon", "did you mean common?"},
+		{"[common]\ninclude_docs = true", "unknown-key common.include_docs", "remove it; config explain lists the keys there are"},
+		{"[common]\nmax_connections = 1", "unknown-key common.max_connections", "a key of that name is common.database.pool.max_connections"},
+		{"[common]\nmax_conections = 1", "unknown-key common.max_conections", "a key of that name is common.database.pool.max_connections"},
+		{"[common]\nbackoff_multiplier = 1", "unknown-key common.backoff_multiplier", "a key of that name is orchestration.backoff.backoff_multiplier"},
+		{"[worker]\nmax_retries = 1", "unknown-key worker.max_retries", "keys of that name are worker.system.step_processing.max_retries, worker.event_system.processing.max_retries"},
+		{"[orchestration]\nmode = 'standalone'", "renamed-key orchestration.mode", "write it as orchestration.system.mode"},
+		{"[common.backoff]\nmax_backoff_seconds = 5", "renamed-key common.backoff", "write it as orchestration.backoff"},
+		{"[common.database]\ndatabase = 'tasker'", "removed-key common.database.database", "remove it"},
+		{"[orchestration.system.web.rate_limiting]\nenabled = true", "removed-key orchestration.system.web.rate_limiting", "remove it"},
+		{"[" + metadata + "]\nx = 1", "removed-key " + metadata + ".x", "remove it"},
 	} {
 		r := report(t, ContextComplete, options(Test, c.overlay))
-		p := r.Problems[slices.IndexFunc(r.Problems, func(p Problem) bool { return p.Code == "unknown-key" })]
-		if len(errorsOf(r)) != 1 || p.Key != c.key || p.Hint != c.hint {
+		i := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.Severity == tomltree.Error })
+		if got := errorsOf(r); !slices.Equal(got, []string{c.want}) || r.Problems[i].Fix != c.fix {
 			t.Errorf("%s gives\n%s", c.overlay, r)
 		}
 	}
@@ -415,22 +428,46 @@ func TestLoadConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestReports prints everything that is wrong with the overlay of every
-// testdata/report_*.txtar, laid over the built-in tree.
+// TestReports prints everything that is wrong with the files of every
+// testdata/report_*.txtar, laid over the built-in tree: those of an environment,
+// and an overlay over all. The cases make docs/configuration-errors.md.
 func TestReports(t *testing.T) {
 	t.Parallel()
 	golden.Each(t, "testdata/report_*.txtar", func(t *testing.T, c *golden.Case) {
-		opts := options(Test, "", "TASKER_WORKER_WEB_BIND_ADDRESS", "hunter2")
-		files := map[string]string{}
+		environment, files, vars := Test, map[string]string{}, []string{}
+		opts := Options{}
 		for name, f := range c.FS() {
-			if name != "report.txt" {
+			switch {
+			case name == "variables":
+				for line := range strings.Lines(string(f.Data)) {
+					key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+					vars = append(vars, key, value)
+				}
+			case name == "overlay":
+				opts.Overlay = f.Data
+			case name != "report.txt":
 				files[name] = string(f.Data)
+				if strings.HasPrefix(name, "environments/production/") {
+					environment = Production
+				}
 			}
 		}
+		opts.Environment, opts.LookupEnv = string(environment), options(environment, "", vars...).LookupEnv
 		opts.FS = shippedWith(t, files)
-		text := report(t, ContextComplete, opts).Error()
-		if strings.Contains(text, "hunter2") {
+		all, found := report(t, ContextComplete, opts), &Report{}
+		for _, p := range all.Problems {
+			if p.Severity == tomltree.Error { // the warnings are those of the shipped tree
+				found.Add(p)
+			}
+		}
+		text := found.Error()
+		if strings.Contains(all.Error(), "hunter2") {
 			t.Errorf("a secret shows:\n%s", text)
+		}
+		for _, word := range []string{"config.", "int", "string)", "struct", "Milliseconds", "float64"} {
+			if strings.Contains(text, word+" ") {
+				t.Errorf("a word of the code shows, %s:\n%s", word, text)
+			}
 		}
 		c.Want("report.txt", text)
 	})

@@ -6,13 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/tasker-systems/tasker-go/config/legacy"
 	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
 // source is where the files of a load are.
 type source struct {
 	single string // one file for everything; the rest is empty then
+	text   []byte // of that file, where it is not what the disk has
 	files  fs.FS
 	prefix string // of base and environments in files
 	shown  string // the same in messages
@@ -94,15 +97,27 @@ func DetectContext(path string) (Context, error) {
 		return "", readError(path, err)
 	}
 	tree, _ := tomltree.Parse(path, data)
+	return detectContext(tree), nil
+}
+
+// detectContext is DetectContext for a file that was read.
+func detectContext(tree *tomltree.Value) Context {
 	orchestration, worker := tree.Lookup("orchestration") != nil, tree.Lookup("worker") != nil
+	common := tree.Lookup("common") != nil
+	var evidence legacy.Evidence
+	if evidence.Add(tree); evidence.Shape() == legacy.IsV1 {
+		sections := legacy.SectionsOf(tree)
+		common = true
+		orchestration, worker = slices.Contains(sections, "orchestration"), slices.Contains(sections, "worker")
+	}
 	switch {
-	case !orchestration && !worker && tree.Lookup("common") != nil:
-		return ContextCommon, nil
+	case !orchestration && !worker && common:
+		return ContextCommon
 	case orchestration && !worker:
-		return ContextOrchestration, nil
+		return ContextOrchestration
 	case worker && !orchestration:
-		return ContextWorker, nil
+		return ContextWorker
 	default:
-		return ContextComplete, nil
+		return ContextComplete
 	}
 }

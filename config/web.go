@@ -9,7 +9,7 @@ type Web struct {
 	// BindAddress is where it listens, as host:port; the host may be empty or an
 	// IPv6 address in brackets, and port 0 picks a free one. Change it to share a
 	// machine.
-	BindAddress string `toml:"bind_address" len:"1.."`
+	BindAddress string `toml:"bind_address" len:"1.." format:"address"`
 
 	// RequestTimeout is the deadline of one request. Raise it when tasks are
 	// created in large batches.
@@ -36,7 +36,7 @@ type Auth struct {
 
 	// APIKeyHeader is the request header that carries the API key. Change it to
 	// fit a gateway.
-	APIKeyHeader string `toml:"api_key_header" len:"1.."`
+	APIKeyHeader string `toml:"api_key_header" len:"1.." format:"header"`
 
 	// JWTIssuer is the issuer a token must name. Change it to the issuer you
 	// trust.
@@ -52,11 +52,11 @@ type Auth struct {
 
 	// JWTPrivateKey is the PEM key that signs tokens. Set it through
 	// TASKER_JWT_PRIVATE_KEY, never in a file under version control.
-	JWTPrivateKey string `toml:"jwt_private_key" secret:"true" default:"''"`
+	JWTPrivateKey string `toml:"jwt_private_key" secret:"true" default:"''" format:"pem"`
 
 	// JWTPublicKey is the PEM key that checks tokens. Set it together with the
 	// private key.
-	JWTPublicKey string `toml:"jwt_public_key" secret:"true" default:"''"`
+	JWTPublicKey string `toml:"jwt_public_key" secret:"true" default:"''" format:"pem"`
 
 	// APIKey is the key that callers without a token present. Set it through
 	// TASKER_API_KEY.

@@ -27,7 +27,8 @@ import (
 var ErrNoSection = errors.New("the configuration has no [orchestration] section; load the orchestration or complete context")
 
 // Run plays the role until ctx ends, then stops in good order. The database
-// must have the current schema.
+// must have the current schema. Once the role works it logs "ready" with the
+// address of its API, which a bind address with port 0 leaves open.
 func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if cfg.Orchestration == nil {
 		return ErrNoSection
@@ -42,7 +43,9 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
 	g.Go(func() error {
 		defer stopNotifying() // the last of the others may still wake somebody
-		return Serve(serving, sys, cfg.Orchestration, Options{})
+		return Serve(serving, sys, cfg.Orchestration, Options{Ready: func(address string) {
+			log.InfoContext(ctx, "ready", "role", "orchestration", "address", address)
+		}})
 	})
 	return g.Wait()
 }

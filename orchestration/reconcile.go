@@ -40,18 +40,37 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 const share = 9
 
 // run reconciles every fallback_polling_interval_seconds until ctx ends, less
-// often when a pass is long.
+// often when a pass is long, and at once when the queues are gone.
 func (r *reconciler) run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "reconciler pass failed; trying again", "error", err)
 		}
-		rest := max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began))
+		r.rest(ctx, max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began)))
+	}
+}
+
+// watch is how often a resting reconciler looks whether the queues are still
+// there. Steps that ran when the server crashed wait for it and then for a lease.
+const watch = time.Second
+
+// rest waits for so long, or until the queues are gone.
+func (r *reconciler) rest(ctx context.Context, d time.Duration) {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	look := time.NewTicker(watch)
+	defer look.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(rest):
+		case <-over.C:
+			return
+		case <-look.C:
+		}
+		if intact, err := postgres.QueuesIntact(ctx, r.pool); err == nil && !intact {
+			return
 		}
 	}
 }

@@ -20,7 +20,7 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 	for ctx.Err() == nil {
 		var reports []postgres.StoredReport
 		err := p.insist(ctx, "read results", func() (err error) {
-			reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
+			reports, err = p.read(ctx, queue, visibility)
 			return err
 		})
 		if err != nil {
@@ -31,6 +31,14 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 			wake.Wait(ctx, p.pause(ctx, queue))
 		}
 	}
+}
+
+// read reads reports. A shutdown does not interrupt it: those of which the answer
+// is lost would come again only when their visibility timeout has passed.
+func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) ([]postgres.StoredReport, error) {
+	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), visibility)
+	defer cancel()
+	return postgres.ReadReports(reading, p.db, queue, p.most(), visibility)
 }
 
 // pause is how long to wait for work that nobody announces.

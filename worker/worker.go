@@ -48,7 +48,9 @@ func WithTemplates(fsys fs.FS) Option {
 // Run registers the worker's templates and plays the role until ctx ends, then
 // stops in good order: it claims nothing more, gives running handlers the time
 // of common.queues.pgmq.shutdown_timeout_seconds, and gives back what they did
-// not finish. The database must have the current schema.
+// not finish. The database must have the current schema. Once the role works it
+// logs "ready" with the address of its API, which a bind address with port 0
+// leaves open.
 func Run(ctx context.Context, cfg *config.Config, handlers *tasker.Handlers, log *slog.Logger, opts ...Option) error {
 	if cfg.Worker == nil {
 		return ErrNoSection
@@ -71,7 +73,9 @@ func Run(ctx context.Context, cfg *config.Config, handlers *tasker.Handlers, log
 	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
 	g.Go(func() error {
 		defer stopNotifying() // the last report may still wake an orchestrator
-		return Serve(serving, sys, cfg.Worker, Role{Handlers: handlers, Templates: loaded})
+		return Serve(serving, sys, cfg.Worker, Role{Handlers: handlers, Templates: loaded, Ready: func(address string) {
+			log.InfoContext(ctx, "ready", "role", "worker", "address", address)
+		}})
 	})
 	return g.Wait()
 }

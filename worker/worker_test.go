@@ -236,18 +236,9 @@ func TestShutdownUnderLoad(t *testing.T) {
 	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
 		const tasks = 500
 		e := enginetest.Start(t, enginetest.Options{
-			Templates: taskertest.YAML(chain), Deployment: enginetest.None,
+			Deployment: d, Templates: taskertest.YAML(chain), Handlers: enginetest.Handlers{"work": ok},
 			Settings: enginetest.Settings{"worker.system.step_processing.max_concurrent_steps": "100"},
 		})
-		start := func() {
-			if d == enginetest.Combined {
-				e.StartCombined(enginetest.Handlers{"work": ok})
-				return
-			}
-			e.StartOrchestrator()
-			e.StartWorker(enginetest.Handlers{"work": ok})
-		}
-		start()
 		requests := make([]client.Request, tasks)
 		for i := range requests {
 			requests[i] = client.Request{Namespace: enginetest.Namespace, Template: "chain"}
@@ -262,7 +253,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 			if n := enginetest.Query[int](e, `select count(*) from tasker.steps where state = 'in_progress'`); n != 0 {
 				t.Errorf("stop %d left %d steps in progress", stop, n)
 			}
-			start()
+			e.Play(d, enginetest.Handlers{"work": ok})
 		}
 		e.Await(`select count(*) = 0 from tasker.tasks where finished_at is null`)
 		if n := enginetest.Query[int](e, `select count(*) from tasker.steps where state <> 'complete' or attempt <> 1 or lost <> 0`); n != 0 {

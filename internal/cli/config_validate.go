@@ -1,30 +1,82 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/tasker-systems/tasker-go/config"
 )
+
+func newConfigValidateCommand(env Env) *cobra.Command {
+	var v validation
+	cmd := &cobra.Command{
+		Use:   "validate [FILE or DIRECTORY]",
+		Short: "Check configuration files and list everything that is wrong",
+		Long: "Check a file or a tree of layers and list everything that is wrong, each fault\n" +
+			"once. Without an argument the files are those that a server would load, and with\n" +
+			"--all the layers, whatever TASKER_CONFIG_PATH says. Variables need not be set: those\n" +
+			"that a process will need are listed, and so is what else was not checked.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				v.path = args[0]
+			}
+			return v.run(env)
+		},
+	}
+	contextFlag(cmd, &v.context, "default: all that apply")
+	environmentFlag(cmd, &v.environment, "default: all that apply")
+	flags := cmd.Flags()
+	flags.BoolVar(&v.all, "all", false, "check every context in every environment of the layers")
+	flags.BoolVar(&v.strict, "strict", false, "treat warnings as errors")
+	jsonFlag(cmd, &v.json)
+	return cmd
+}
+
+// ValidatorMain is the program config-validator: config validate on its own. It
+// returns the exit code.
+func ValidatorMain(env Env, args []string) int {
+	cmd := newConfigValidateCommand(env)
+	cmd.Use = "config-validator [FILE or DIRECTORY]"
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetOut(env.Stdout)
+	cmd.SetErr(env.Stderr)
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(env.Stderr, "config-validator: %s\n", text)
+	}
+	if coded, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return coded.ExitCode()
+	}
+	return ExitUsage // cobra's own errors are about flags and arguments
+}
 
 // validation is one run of config validate.
 type validation struct {
 	path, context, environment string
-	json, strict               bool
+	all, json, strict          bool
 }
 
 // validated is the outcome, as --json prints it.
 type validated struct {
-	Valid    bool           `json:"valid"`
-	Checked  []checked      `json:"checked"`
-	Problems []*problem     `json:"problems"`
-	Unset    []unsetNeed    `json:"needed_variables"`
-	byText   map[string]int // index into Problems
-	strict   bool
+	Valid      bool        `json:"valid"`
+	Checked    []checked   `json:"checked"`
+	Faults     []*fault    `json:"faults"`
+	Unset      []unsetNeed `json:"needed_variables"`
+	NotChecked []string    `json:"not_checked"`
+	strict     bool
 }
 
 // checked is one combination that was looked at.
@@ -39,19 +91,18 @@ func (c checked) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%-13s %s", c.Context, c.Environment))
 }
 
-// problem is one fault, whatever the number of combinations that have it.
-type problem struct {
-	Severity string   `json:"severity"`
-	Code     string   `json:"code"`
-	Key      string   `json:"key,omitempty"`
-	File     string   `json:"file,omitempty"`
-	Line     int      `json:"line,omitempty"`
-	Column   int      `json:"column,omitempty"`
-	Message  string   `json:"message"`
-	Hint     string   `json:"hint,omitempty"`
-	Also     []string `json:"also,omitempty"` // places that have a part in it
-	In       []string `json:"in"`
-	text     string
+// name is the short name of the combination.
+func (c checked) name() string {
+	if c.Environment == "" {
+		return string(c.Context)
+	}
+	return string(c.Environment) + "/" + string(c.Context)
+}
+
+// fault is one problem, whatever the number of combinations that have it.
+type fault struct {
+	Problem config.Problem `json:"problem"`
+	In      []string       `json:"in"`
 }
 
 // unsetNeed is a variable that a process needs and this environment lacks.
@@ -62,23 +113,22 @@ type unsetNeed struct {
 }
 
 func (v *validation) run(env Env) error {
-	combinations, err := v.combinations(env)
+	file, combinations, err := v.combinations(env)
 	if err != nil {
 		return err
 	}
-	result := validated{Valid: true, Problems: []*problem{}, Unset: []unsetNeed{}, byText: map[string]int{}, strict: v.strict}
+	result := validated{Valid: true, Faults: []*fault{}, Unset: []unsetNeed{}, NotChecked: notChecked(file), strict: v.strict}
 	for _, c := range combinations {
-		if err := result.check(c, v.options(env, c)); err != nil {
+		if err := result.check(c, v.options(env, file, c)); err != nil {
 			return err
 		}
 	}
 	for _, c := range result.Checked {
 		result.Valid = result.Valid && result.passes(c)
 	}
+	slices.SortStableFunc(result.Faults, func(a, b *fault) int { return a.Problem.Compare(b.Problem) })
 	if v.json {
-		enc := json.NewEncoder(env.Stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(result)
+		err = printJSON(env, result)
 	} else {
 		result.print(env)
 	}
@@ -88,69 +138,83 @@ func (v *validation) run(env Env) error {
 	return err
 }
 
-// combinations lists what to look at. A single file has one context and brings
-// its environment along.
-func (v *validation) combinations(env Env) ([]checked, error) {
-	contexts, environments := config.Contexts(), config.Environments()
-	file, err := v.singleFile(env)
-	if err != nil {
-		return nil, err
+// notChecked says what a valid configuration may still lack.
+func notChecked(file string) []string {
+	list := []string{
+		"whether the database, the broker and the exporters answer",
+		"whether directories exist",
+		"TASKER_ENV against common.environment",
 	}
 	if file != "" {
+		list = append(list, "the layers that "+file+" was generated from")
+	}
+	return list
+}
+
+// combinations lists what to look at, and the file if it is only one: that has
+// one context and brings its environment along.
+func (v *validation) combinations(env Env) (file string, list []checked, err error) {
+	if v.all && v.context+v.environment != "" {
+		return "", nil, usage(errors.New("--all leaves no choice of a context or environment"))
+	}
+	contexts := config.Contexts()
+	if file, err = v.singleFile(env); err != nil {
+		return "", nil, err
+	}
+	environments, err := environmentsOf(v.environment)
+	if err != nil {
+		return "", nil, err
+	}
+	if file != "" && v.environment == "" {
 		environments = []config.Environment{""}
 	}
 	switch {
 	case v.context != "":
 		c, err := config.ParseContext(v.context)
 		if err != nil {
-			return nil, usage(err)
+			return "", nil, usage(err)
 		}
 		contexts = []config.Context{c}
 	case file != "":
 		c, err := config.DetectContext(file)
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		contexts = []config.Context{c}
 	}
-	if v.environment != "" {
-		e, err := config.ParseEnvironment(v.environment)
-		if err != nil {
-			return nil, usage(err)
-		}
-		environments = []config.Environment{e}
-	}
-	var list []checked
 	for _, e := range environments {
 		for _, c := range contexts {
 			list = append(list, checked{Context: c, Environment: e})
 		}
 	}
-	return list, nil
+	return file, list, nil
 }
 
 // singleFile returns the one file to validate, or "" if it is a tree.
 func (v *validation) singleFile(env Env) (string, error) {
 	if v.path == "" {
-		file, _ := env.LookupEnv("TASKER_CONFIG_PATH")
-		return file, nil
+		if v.all {
+			return "", nil
+		}
+		return env.variable("TASKER_CONFIG_PATH"), nil
 	}
 	info, err := os.Stat(v.path)
-	if err != nil {
-		return "", &ExitError{Code: ExitIO, Err: err}
-	}
-	if info.IsDir() {
+	switch {
+	case err != nil:
+		return "", readError(err)
+	case info.IsDir():
 		return "", nil
+	case v.all:
+		return "", usage(errors.New("--all needs a directory: one file has one context"))
+	default:
+		return v.path, nil
 	}
-	return v.path, nil
 }
 
-func (v *validation) options(env Env, c checked) config.Options {
-	opts := config.Options{Environment: string(c.Environment), LookupEnv: env.LookupEnv, Offline: true}
-	if info, err := os.Stat(v.path); err == nil && info.IsDir() {
-		opts.Root = v.path
-	} else {
-		opts.Path = v.path
+func (v *validation) options(env Env, file string, c checked) config.Options {
+	opts := layers(env, v.path, c.Environment)
+	if file != "" {
+		opts.Path, opts.Root = file, ""
 	}
 	return opts
 }
@@ -171,37 +235,27 @@ func (r *validated) check(c checked, opts config.Options) error {
 	c.Warnings = len(report.Warnings().Problems)
 	c.Errors = len(report.Problems) - c.Warnings
 	for _, p := range report.Problems {
-		r.add(p, c)
+		r.add(p, c.name())
 	}
 	r.Checked = append(r.Checked, c)
 	return nil
 }
 
-func (r *validated) add(p config.Problem, c checked) {
-	text := p.String()
-	i, known := r.byText[text]
-	if !known {
-		i = len(r.Problems)
-		r.byText[text] = i
-		r.Problems = append(r.Problems, newProblem(p, text))
+// add notes a problem of one combination. Where it has an effect in some and is
+// hidden in others, only the former are named.
+func (r *validated) add(p config.Problem, where string) {
+	i := slices.IndexFunc(r.Faults, func(f *fault) bool {
+		q := f.Problem
+		return p.Code == q.Code && p.Key == q.Key && p.Pos.String() == q.Pos.String() && p.Message == q.Message
+	})
+	switch {
+	case i < 0:
+		r.Faults = append(r.Faults, &fault{p, []string{where}})
+	case p.Hidden == r.Faults[i].Problem.Hidden:
+		r.Faults[i].In = append(r.Faults[i].In, where)
+	case !p.Hidden:
+		*r.Faults[i] = fault{p, []string{where}}
 	}
-	where := string(c.Context)
-	if c.Environment != "" {
-		where = string(c.Environment) + "/" + where
-	}
-	r.Problems[i].In = append(r.Problems[i].In, where)
-}
-
-func newProblem(p config.Problem, text string) *problem {
-	out := &problem{
-		Severity: p.Severity.String(), Code: p.Code, Key: p.Key,
-		File: p.Pos.File(), Line: p.Pos.Line(), Column: p.Pos.Column(),
-		Message: p.Message, Hint: p.Hint, text: text,
-	}
-	for _, place := range p.Also {
-		out.Also = append(out.Also, strings.TrimSpace(place.Pos.String()+" "+place.Note))
-	}
-	return out
 }
 
 func (r *validated) need(n unsetNeed) {
@@ -212,13 +266,12 @@ func (r *validated) need(n unsetNeed) {
 
 func (r *validated) passes(c checked) bool { return c.Errors == 0 && (c.Warnings == 0 || !r.strict) }
 
-// print writes the problems to standard error and the outcome to standard
-// output.
+// print writes the faults to standard error and the outcome to standard output.
 func (r *validated) print(env Env) {
-	for _, p := range r.Problems {
-		fmt.Fprint(env.Stderr, p.text)
+	for _, f := range r.Faults {
+		fmt.Fprint(env.Stderr, f.Problem)
 		if len(r.Checked) > 1 {
-			fmt.Fprintf(env.Stderr, "  = in: %s\n", strings.Join(p.In, ", "))
+			fmt.Fprintf(env.Stderr, "  = in: %s\n", strings.Join(f.In, ", "))
 		}
 		fmt.Fprintln(env.Stderr)
 	}
@@ -234,5 +287,8 @@ func (r *validated) print(env Env) {
 	}
 	for _, n := range r.Unset {
 		fmt.Fprintf(env.Stdout, "needs %s, for %s at %s\n", n.Variable, n.Key, n.Place)
+	}
+	for _, text := range r.NotChecked {
+		fmt.Fprintf(env.Stdout, "not checked: %s\n", text)
 	}
 }

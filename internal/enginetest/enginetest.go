@@ -107,15 +107,21 @@ func Start(t testing.TB, o Options) *Engine {
 		e.Stop()
 		e.Check()
 	})
-	switch o.Deployment {
+	e.Play(o.Deployment, o.Handlers)
+	return e
+}
+
+// Play starts the processes of a deployment and returns once they work.
+func (e *Engine) Play(d Deployment, handlers Handlers) {
+	e.t.Helper()
+	switch d {
 	case Combined:
-		e.StartCombined(o.Handlers)
+		e.StartCombined(handlers)
 	case Split:
 		e.StartOrchestrator()
-		e.StartWorker(o.Handlers)
+		e.StartWorker(handlers)
 	case None:
 	}
-	return e
 }
 
 // Load returns the configuration of the test environment for a database, with

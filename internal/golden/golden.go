@@ -4,6 +4,7 @@
 package golden
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,4 +100,42 @@ func tidy(text string) string {
 		lines[i] = strings.TrimRight(lines[i], " ")
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// File fails the test if got differs from the content of a file, save for blanks
+// at the ends of lines. UPDATE_GOLDEN=1 writes the file anew.
+func File(t *testing.T, name, got string) {
+	t.Helper()
+	got = tidy(got)
+	if os.Getenv("UPDATE_GOLDEN") == "1" {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatalf("%v (UPDATE_GOLDEN=1 writes it)", err)
+	}
+	if string(want) != got {
+		t.Errorf("%s is out of date (UPDATE_GOLDEN=1 writes it anew):\n%s", name, difference(string(want), got))
+	}
+}
+
+// difference shows the first line in which two texts differ.
+func difference(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("line %d is\n%s\nwant\n%s", i+1, x, y)
+		}
+	}
+	return ""
 }

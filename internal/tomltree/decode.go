@@ -18,20 +18,30 @@ import (
 // string that was one placeholder as a whole, whose content may become a number
 // or boolean. NaN and infinities are refused.
 //
+// Values that others replaced in a merge must fit too, and so must the defaults
+// of placeholders whose variable is set.
+//
 // Fields with a problem or an unset variable keep the value they had, and their
 // keys are returned as unsure: a check that looks at them would judge what
 // nobody wrote.
 func (s *Schema) Decode(tree *Value, into any) (unsure []string, problems []Problem) {
 	d := decoder{schema: s}
-	d.table(s.root, tree, reflect.ValueOf(into).Elem())
+	d.table(s.plan, tree, reflect.ValueOf(into).Elem())
 	return d.unsure, d.problems
 }
 
 type decoder struct {
 	schema   *Schema
 	path     []string
+	aside    *aside // nil where the effective value is decoded
 	unsure   []string
 	problems []Problem
+}
+
+// aside says that what is decoded has no effect at present.
+type aside struct {
+	top      *Value // the value in effect
+	fallback bool   // what is decoded is the default of a placeholder in it
 }
 
 func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
@@ -41,14 +51,14 @@ func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
 		j := plan.index(e.key)
 		if j < 0 {
 			if !documents(plan, e.key) {
-				d.unknown(plan, e)
+				d.unknown(plan, t, e)
 			}
 			continue
 		}
 		seen |= 1 << j
 		f := &plan.fields[j]
 		d.path = append(d.path, e.key)
-		d.value(f, e.value, fieldOf(into, f))
+		d.field(f, e.value, fieldOf(into, f))
 		d.path = d.path[:len(d.path)-1]
 	}
 	for j := range plan.fields {
@@ -56,6 +66,35 @@ func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
 			d.absent(&plan.fields[j], t, into)
 		}
 	}
+}
+
+// field decodes v and looks at what it hides.
+func (d *decoder) field(f *fieldPlan, v *Value, into reflect.Value) {
+	d.value(f, v, into)
+	for under := v.under; under != nil; under = under.under {
+		d.check(f, under, &aside{top: v})
+	}
+	if v.expanded != nil && v.expanded.fallback != nil {
+		d.check(f, v.withText(*v.expanded.fallback), &aside{top: v, fallback: true})
+	}
+}
+
+// check decodes v for its problems only.
+func (d *decoder) check(f *fieldPlan, v *Value, why *aside) {
+	if d.aside != nil {
+		return
+	}
+	d.aside = why
+	d.value(f, v, reflect.New(f.typ).Elem())
+	d.aside = nil
+}
+
+// withText returns string v as if text had been written.
+func (v *Value) withText(text string) *Value {
+	out := *v
+	out.text, out.under = text, nil
+	out.expanded = &sources{whole: v.expanded.whole}
+	return &out
 }
 
 // fieldOf returns the Go field of f, the zero Value for a blank one.
@@ -85,15 +124,15 @@ func (d *decoder) absent(f *fieldPlan, t *Value, into reflect.Value) {
 	case f.kind == structField && f.plan.defaulting:
 		d.table(f.plan, &Value{kind: Table, file: t.file}, fieldOf(into, f))
 	case f.kind == structField || f.kind == mapField:
-		d.problem("missing-key", t.Pos(), "is a table and it is missing", "every table of a section is required")
+		d.problem(nil, Problem{Code: "missing-key", Pos: t.Pos(), Message: "is a table and it is missing"})
 	default:
-		d.problem("missing-key", t.Pos(), "is missing", "every key of a section is required")
+		d.problem(nil, Problem{Code: "missing-key", Pos: t.Pos(), Message: "is missing"})
 	}
 }
 
 func (d *decoder) value(f *fieldPlan, v *Value, into reflect.Value) {
 	if v.unset {
-		d.unsure = append(d.unsure, dotted(d.path))
+		d.doubt(dotted(d.path))
 		return
 	}
 	switch f.kind {
@@ -142,17 +181,19 @@ func (d *decoder) mapping(f *fieldPlan, v *Value, into reflect.Value) {
 }
 
 func (d *decoder) slice(f *fieldPlan, v *Value, into reflect.Value) {
-	v, problems := v.Listed(dotted(d.path))
+	list, problems := v.Listed(dotted(d.path))
 	if len(problems) > 0 {
-		d.problems = append(d.problems, problems...)
-		d.unsure = append(d.unsure, dotted(d.path))
+		for _, p := range problems {
+			d.problem(v, p)
+		}
 		return
 	}
+	v = list
 	if !d.is(f, v, Array) {
 		return
 	}
 	if n := len(v.entries); !f.length.holds(float64(n)) {
-		d.problem("out-of-range", v.Pos(), fmt.Sprintf("has %d entries, want %s", n, f.length.text), "")
+		d.problem(v, Problem{Code: "out-of-range", Pos: v.Pos(), Message: fmt.Sprintf("has %d entries, want %s", n, f.length.text)})
 		return
 	}
 	out := reflect.MakeSlice(f.typ, len(v.entries), len(v.entries))
@@ -160,7 +201,7 @@ func (d *decoder) slice(f *fieldPlan, v *Value, into reflect.Value) {
 		d.path = append(d.path, strconv.Itoa(i))
 		switch {
 		case f.elem != nil:
-			d.value(f.elem, e.value, out.Index(i))
+			d.field(f.elem, e.value, out.Index(i))
 		case d.is(f, e.value, Table):
 			d.table(f.plan, e.value, out.Index(i))
 		}
@@ -207,17 +248,21 @@ func (d *decoder) text(f *fieldPlan, v *Value) bool {
 		if n > 0 {
 			message = fmt.Sprintf("has %d characters, want %s", n, f.length.text)
 		}
-		d.problem("out-of-range", v.Pos(), message+v.Origin(), "")
+		d.problem(v, Problem{Code: "out-of-range", Pos: v.Pos(), Message: message})
+		return false
+	}
+	if f.format != nil && !f.format.Fits(v.text) {
+		d.problem(v, Problem{Code: f.format.Code, Pos: v.Pos(), Message: f.format.Message, Fix: f.format.Fix})
 		return false
 	}
 	if f.enum == nil || slices.Contains(f.enum, v.text) {
 		return true
 	}
-	hint := ""
-	if near := nearest(v.text, f.enum); near != "" && !f.hides(v) {
-		hint = fmt.Sprintf("did you mean %q?", near)
+	fix := ""
+	if near := Nearest(v.text, f.enum); near != "" && !f.hides(v) {
+		fix = fmt.Sprintf("did you mean %q?", near)
 	}
-	d.unfit("not-allowed", f, v, "one of "+strings.Join(f.enum, ", "), hint)
+	d.unfit("not-allowed", f, v, "one of "+strings.Join(f.enum, ", "), fix)
 	return false
 }
 
@@ -233,10 +278,12 @@ func (v *Value) reread() *Value {
 	}
 	if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
 		out.kind, out.bits = Integer, uint64(n) //nolint:gosec // kept as bits
+		out.text = strconv.FormatInt(n, 10)
 		return &out
 	}
 	if x, err := strconv.ParseFloat(v.text, 64); err == nil {
 		out.kind, out.bits = Float, math.Float64bits(x)
+		out.text = strconv.FormatFloat(x, 'g', -1, 64)
 		return &out
 	}
 	return v
@@ -261,77 +308,68 @@ func (d *decoder) mismatch(f *fieldPlan, v *Value, want Kind) {
 	if want < Array {
 		wanted = fieldWants[f.kind]
 	}
-	hint := ""
+	fix := ""
 	switch {
 	case v.kind >= Array || want >= Array || v.expanded != nil:
 	case v.kind == String && v.reread().kind != String:
-		hint = "write it without the quotes"
+		fix = "write it without the quotes"
 	case want == String:
-		hint = "write it in quotes"
+		fix = "write it in quotes"
 	}
-	d.unfit("wrong-type", f, v, wanted, hint)
+	d.unfit("wrong-type", f, v, wanted, fix)
 }
 
 // unfit reports that v is not what field f wants. A secret and what a variable
 // holds are not shown.
-func (d *decoder) unfit(code string, f *fieldPlan, v *Value, want, hint string) {
-	message := "has a value that does not fit, want " + want + v.Origin()
+func (d *decoder) unfit(code string, f *fieldPlan, v *Value, want, fix string) {
+	message := "has a value that does not fit, want " + want
 	switch {
 	case v.kind >= Array:
 		message = "is " + v.kind.String() + ", want " + want
 	case f.hides(v):
 	case v.kind == String:
-		message = "is " + strconv.Quote(v.text) + ", want " + want
+		message = "is " + maskUserinfo(strconv.Quote(v.text)) + ", want " + want
 	default:
 		message = "is " + v.text + ", want " + want
 	}
-	d.problem(code, v.Pos(), message, hint)
+	d.problem(v, Problem{Code: code, Pos: v.Pos(), Message: message, Fix: fix})
 }
 
 // hides reports whether v must not be shown.
-func (f *fieldPlan) hides(v *Value) bool { return f.secret || len(v.Variables()) > 0 }
+func (f *fieldPlan) hides(v *Value) bool { return f.secret || v.fromVariable() }
 
-func (d *decoder) problem(code string, at Pos, message, hint string) {
-	key := dotted(d.path)
-	d.unsure = append(d.unsure, key)
-	d.problems = append(d.problems, Problem{Code: code, Key: key, Pos: at, Message: message, Hint: hint})
+// problem reports p of the key at hand, whose value is v, or nil if the key is
+// absent.
+func (d *decoder) problem(v *Value, p Problem) {
+	if p.Key == "" {
+		p.Key = dotted(d.path)
+	}
+	d.doubt(p.Key)
+	top := v
+	if d.aside != nil {
+		top = d.aside.top
+		d.explain(&p)
+	}
+	if top != nil {
+		p.Chain = d.schema.Chain(p.Key, top)
+	}
+	d.problems = append(d.problems, p)
 }
 
-func (d *decoder) unknown(plan *structPlan, e *entry) {
-	path := dotted(d.path)
-	names := make([]string, len(plan.fields))
-	for i := range plan.fields {
-		names[i] = plan.fields[i].key
+// doubt notes that the key in effect has no sound value.
+func (d *decoder) doubt(key string) {
+	if d.aside == nil {
+		d.unsure = append(d.unsure, key)
 	}
-	hint := ""
-	if near := nearest(e.key, names); near != "" {
-		hint = "did you mean " + near + "?"
-	} else if other := d.schema.elsewhere(path, e.key); other != "" {
-		hint = "a key of that name is " + other
-	}
-	d.problems = append(d.problems, Problem{
-		Code: "unknown-key", Key: join(path, e.key), Pos: e.pos(), Message: "is not a known key", Hint: hint,
-	})
 }
 
-// elsewhere returns the key of the schema that ends in name and is closest to
-// path, or "" if there is none or no single one.
-func (s *Schema) elsewhere(path, name string) string {
-	best, most := "", math.MinInt
-	for _, f := range s.fields {
-		if f.Key[strings.LastIndexByte(f.Key, '.')+1:] != name {
-			continue
-		}
-		shared := 0
-		for shared < min(len(path), len(f.Key)) && path[shared] == f.Key[shared] {
-			shared++
-		}
-		switch rank := 100*shared - strings.Count(f.Key, "."); {
-		case rank > most:
-			best, most = f.Key, rank
-		case rank == most:
-			best = ""
-		}
+// explain says of a problem aside why it matters.
+func (d *decoder) explain(p *Problem) {
+	p.Hidden = true
+	if !d.aside.fallback {
+		p.Effect = "none here, where " + d.aside.top.Pos().String() + " hides it; it counts wherever that layer is absent"
+		return
 	}
-	return best
+	p.Message = "has a default that does not do: it " + p.Message
+	p.Effect = "none here, where the variable is set; it counts in every process that lacks it"
 }

@@ -32,12 +32,16 @@ type sample struct {
 	Waits    []int            `toml:"waits" len:"1..3" range:"0..60"`
 	Levels   []level          `toml:"levels" enum:"low|high" default:"['low']"`
 	Rows     []inner          `toml:"rows" default:"[{size = 7, share = 1}]"`
+	Mail     string           `toml:"mail" format:"mail" default:"'@'"`
 	Extra    struct {
 		Depth int `toml:"depth" default:"3" range:"1..10"`
 	} `toml:"extra"`
 }
 
-var sampleSchema = NewSchema(reflect.TypeFor[sample]())
+var sampleSchema = NewSchema(reflect.TypeFor[sample](), map[string]Format{"mail": {
+	Code: "bad-mail", Message: "is no address", Fix: "write one with an @",
+	Fits: func(text string) bool { return strings.Contains(text, "@") },
+}})
 
 const goodSample = `
 name = "n"
@@ -71,7 +75,7 @@ share = 0
 	want := sample{
 		base: base{Name: "n"}, On: true, Level: "high", Password: "hunter2",
 		Inner: inner{1, 1}, Option: &inner{2, 0.5}, Named: map[string]inner{"a": {1, 1}, "x": {3, 0}},
-		Waits: []int{1, 2}, Levels: []level{"low"}, Rows: []inner{{7, 1}},
+		Waits: []int{1, 2}, Levels: []level{"low"}, Rows: []inner{{7, 1}}, Mail: "@",
 	}
 	want.Extra.Depth = 3
 	if !reflect.DeepEqual(got, want) {
@@ -95,27 +99,37 @@ func TestDecodeOne(t *testing.T) {
 		{`inner.size = 30.0`, "inner.size is 30.0, want a whole number"},
 		{`inner.size = -1`, "inner.size is -1, want 1 to 100"},
 		{`inner.size = 9999999999`, "inner.size is 9999999999, want 1 to 100"},
-		{`inner.size = "30"`, "inner.size is \"30\", want a whole number = hint: write it without the quotes"},
+		{`inner.size = "30"`, "inner.size is \"30\", want a whole number = fix: write it without the quotes"},
 		{`inner.size = "thirty"`, "inner.size is \"thirty\", want a whole number"},
 		{`inner.size = 2020-01-01`, "inner.size is 2020-01-01, want a whole number"},
 		{`inner.size = [1]`, "inner.size is an array, want a whole number"},
-		{`inner.size = "x${A}"`, "inner.size has a value that does not fit, want a whole number (from A)"},
-		{`inner.size = "${BAD}"`, "inner.size has a value that does not fit, want a whole number (from BAD)"},
-		{`inner.size = "${BIG}"`, "inner.size has a value that does not fit, want 1 to 100 (from BIG)"},
+		{`inner.size = "x${A}"`, "inner.size has a value that does not fit, want a whole number"},
+		{`inner.size = "${BAD}"`, "inner.size has a value that does not fit, want a whole number"},
+		{`inner.size = "${BIG}"`, "inner.size has a value that does not fit, want 1 to 100"},
 		{`inner.size = "${NONE:-500}"`, "inner.size is 500, want 1 to 100"},
+		{`inner.size = "${A:-500}"`, "inner.size has a default that does not do: it is 500, want 1 to 100"},
+		{`inner.size = "${A-x}"`, "inner.size has a default that does not do: it is \"x\", want a whole number"},
+		{`inner.size = "${A:-${NONE:-x}}"`, "inner.size has a default that does not do: it is \"x\", want a whole number"},
+		{`inner.size = "${A:-${NONE}}"`, ""},
+		{`inner.size = "${A:-12}"`, ""},
+		{`waits = ["${A:-61}"]`, "waits.0 has a default that does not do: it is 61, want 0 to 60"},
+		{`mail = "x"`, "mail is no address = fix: write one with an @"},
+		{`mail = "${BAD:-a@b}"`, "mail is no address = fix: write one with an @"},
+		{`mail = "${MAIL:-x}"`, "mail has a default that does not do: it is no address = fix: write one with an @"},
+		{`mail = "a@b"`, ""},
 		{`inner.share = nan`, "inner.share is nan, want a finite number"},
 		{`inner.share = -inf`, "inner.share is -inf, want a finite number"},
 		{`inner.share = 1.5`, "inner.share is 1.5, want 0 to 1"},
 		{`on = 1`, "on is 1, want true or false"},
 		{`on = "yes"`, "on is \"yes\", want true or false"},
-		{`on = "true"`, "on is \"true\", want true or false = hint: write it without the quotes"},
+		{`on = "true"`, "on is \"true\", want true or false = fix: write it without the quotes"},
 		{`name = ""`, "name is empty"},
 		{`name = "müßig?"`, "name has 6 characters, want 1 to 5"},
-		{`name = 5`, "name is 5, want a string = hint: write it in quotes"},
-		{`level = "Low"`, "level is \"Low\", want one of low, high = hint: did you mean \"low\"?"},
-		{`level = "${A}"`, "level has a value that does not fit, want one of low, high (from A)"},
-		{`levels = ["low", "hig"]`, "levels.1 is \"hig\", want one of low, high = hint: did you mean \"high\"?"},
-		{`password = 5`, "password has a value that does not fit, want a string = hint: write it in quotes"},
+		{`name = 5`, "name is 5, want a string = fix: write it in quotes"},
+		{`level = "Low"`, "level is \"Low\", want one of low, high = fix: did you mean \"low\"?"},
+		{`level = "${A}"`, "level has a value that does not fit, want one of low, high"},
+		{`levels = ["low", "hig"]`, "levels.1 is \"hig\", want one of low, high = fix: did you mean \"high\"?"},
+		{`password = 5`, "password has a value that does not fit, want a string = fix: write it in quotes"},
 		{`password = "hunter2hunter2"`, "password has 14 characters, want at most 8"},
 		{`waits = []`, "waits has 0 entries, want 1 to 3"},
 		{`waits = {0 = 1, 2 = 1}`, "waits.2 leaves a gap"},
@@ -127,13 +141,13 @@ func TestDecodeOne(t *testing.T) {
 		{`rows = [{size = 1}]`, "rows.0.share is missing"},
 		{`named.x = 1`, "named.x is 1, want a table"},
 		{`named.x.size = 1`, "named.x.share is missing"},
-		{`named.x = {size = 1, share = 0, sise = 1}`, "named.x.sise is not a known key = hint: did you mean size?"},
+		{`named.x = {size = 1, share = 0, sise = 1}`, "named.x.sise is not a known key = fix: did you mean size?"},
 		{`option = true`, "option is true, want a table"},
 		{`inner = [1]`, "inner is an array, want a table"},
 		{`metadata.x = 1`, "metadata.x is not a known key"},
 		{`include_docs = true`, "include_docs is not a known key"},
-		{`levl = "low"`, "levl is not a known key = hint: did you mean level?"},
-		{`depth = 1`, "depth is not a known key = hint: a key of that name is extra.depth"},
+		{`levl = "low"`, "levl is not a known key = fix: did you mean level?"},
+		{`depth = 1`, "depth is not a known key = fix: a key of that name is extra.depth"},
 		{`extra.depth = 11`, "extra.depth is 11, want 1 to 10"},
 	} {
 		t.Run(c.over, func(t *testing.T) {
@@ -142,10 +156,10 @@ func TestDecodeOne(t *testing.T) {
 			if strings.HasPrefix(c.over, "waits = {") || c.over == "option = true" || strings.HasPrefix(c.over, "inner = [") {
 				problems = nil // the clash of shapes is not the matter here
 			}
-			vars := map[string]string{"A": "30", "BAD": "30abc", "BIG": "5000"}
+			vars := map[string]string{"A": "30", "BAD": "30abc", "BIG": "5000", "MAIL": "a@b"}
 			tree, _, more := Expand(tree, Variables{
 				Lookup:  func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
-				Allowed: []string{"A", "BAD", "BIG", "NONE"},
+				Allowed: []string{"A", "BAD", "BIG", "MAIL", "NONE"},
 			})
 			var into sample
 			unsure, found := sampleSchema.Decode(tree, &into)
@@ -157,14 +171,14 @@ func TestDecodeOne(t *testing.T) {
 			default:
 				p := problems[0]
 				got := p.Key + " " + p.Message
-				if p.Hint != "" && p.Code != "missing-key" && p.Code != "bad-index" {
-					got += " = hint: " + p.Hint
+				if p.Fix != "" && p.Code != "missing-key" && p.Code != "bad-index" {
+					got += " = fix: " + p.Fix
 				}
 				if got != c.want {
 					t.Errorf("gives %q, want %q", got, c.want)
 				}
-				if p.Code != "unknown-key" && len(unsure) == 0 {
-					t.Error("the key is not unsure")
+				if (len(unsure) == 0) != (p.Code == "unknown-key" || p.Hidden) {
+					t.Errorf("unsure are %v", unsure)
 				}
 			}
 		})
@@ -192,7 +206,7 @@ func TestFields(t *testing.T) {
 	for _, f := range sampleSchema.Fields() {
 		keys = append(keys, f.Key)
 	}
-	const want = "on level password inner.size inner.share option.size option.share named.*.size named.*.share waits levels rows extra.depth name"
+	const want = "on level password inner.size inner.share option.size option.share named.*.size named.*.share waits levels rows mail extra.depth name"
 	if got := strings.Join(keys, " "); got != want {
 		t.Errorf("fields are %s, want %s", got, want)
 	}
@@ -211,6 +225,9 @@ func TestNewSchemaPanics(t *testing.T) {
 		"bad default": reflect.TypeFor[struct {
 			A int `toml:"a" default:"x"`
 		}](),
+		"bad format": reflect.TypeFor[struct {
+			A string `toml:"a" format:"x"`
+		}](),
 		"bad type": reflect.TypeFor[struct {
 			A chan int `toml:"a"`
 		}](),
@@ -221,7 +238,7 @@ func TestNewSchemaPanics(t *testing.T) {
 					t.Errorf("%s: no panic", name)
 				}
 			}()
-			NewSchema(typ)
+			NewSchema(typ, nil)
 		}()
 	}
 }
@@ -244,7 +261,7 @@ func FuzzDecode(f *testing.F) {
 			if p.Key == "" || p.Message == "" {
 				t.Fatalf("a problem says nothing: %+v", p)
 			}
-			if secret != nil && p.Key == "password" && len(secret.Text()) > 3 && strings.Contains(p.Message+p.Hint, secret.Text()) {
+			if secret != nil && p.Key == "password" && len(secret.Text()) > 3 && strings.Contains(p.Message+p.Fix, secret.Text()) {
 				t.Fatalf("the secret shows: %s", p)
 			}
 		}

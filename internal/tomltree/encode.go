@@ -9,12 +9,24 @@ import (
 // and arrays before tables, numbers as they were written. Comments are not kept.
 // Equal trees give equal bytes.
 func Encode(v *Value) []byte {
-	var b strings.Builder
-	encodeTable(&b, v, "")
-	return []byte(b.String())
+	return Annotate(v, func(string, *Value) string { return "" })
 }
 
-func encodeTable(b *strings.Builder, v *Value, path string) {
+// Annotate is [Encode] with a comment behind every scalar and array. Comment
+// gets its dotted key; an empty text makes no comment.
+func Annotate(v *Value, comment func(key string, v *Value) string) []byte {
+	e := encoder{comment: comment}
+	e.table(v, "")
+	return []byte(e.String())
+}
+
+type encoder struct {
+	strings.Builder
+
+	comment func(key string, v *Value) string
+}
+
+func (b *encoder) table(v *Value, path string) {
 	scalars := 0
 	for _, e := range v.entries {
 		if e.value.kind != Table {
@@ -28,15 +40,19 @@ func encodeTable(b *strings.Builder, v *Value, path string) {
 		fmt.Fprintf(b, "[%s]\n", path)
 	}
 	for _, e := range v.entries {
-		if e.value.kind != Table {
-			b.WriteString(quoteKey(e.key) + " = ")
-			encodeValue(b, e.value)
-			b.WriteByte('\n')
+		if e.value.kind == Table {
+			continue
 		}
+		b.WriteString(quoteKey(e.key) + " = ")
+		encodeValue(&b.Builder, e.value)
+		if text := b.comment(join(path, e.key), e.value); text != "" {
+			b.WriteString(" # " + text)
+		}
+		b.WriteByte('\n')
 	}
 	for _, e := range v.entries {
 		if e.value.kind == Table {
-			encodeTable(b, e.value, join(path, e.key))
+			b.table(e.value, join(path, e.key))
 		}
 	}
 }

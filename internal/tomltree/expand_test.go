@@ -38,6 +38,15 @@ func TestExpand(t *testing.T) {
 		{"${PH}", "p${A}q"},
 		{"${REC}", "x${REC}y"},
 		{"${INJ}", testVariables["INJ"]},
+		{"${A-d}", "aval"},
+		{"${B-d}", "d"},
+		{"${EMPTY-d}", ""},
+		{"${B-}", ""},
+		{"${B-${EMPTY:-{d}}}", "{d}"},
+		{"${B:--1}", "-1"},
+		{"${A:?say why}", "aval"},
+		{"${A:?}", "aval"},
+		{"${B:-${A:?say why}}", "aval"},
 		{"$${A}", "${A}"},
 		{"${B:-$${A}}", "${A}"},
 		{"$$${A}", "$${A}"},
@@ -66,12 +75,18 @@ func TestExpandRefuses(t *testing.T) {
 		{"${B:-${A}", "is not closed"},
 		{"${}", "names no variable"},
 		{"${:-d}", "names no variable"},
-		{"${A:?err}", "form that is not supported"},
-		{"${A-d}", "form that is not supported"},
+		{"${A?err}", "form that is not supported"},
+		{"${A:d}", "form that is not supported"},
+		{"${A:+d}", "form that is not supported"},
+		{"${A:?err", "is not closed"},
+		{"${B-x", "is not closed"},
+		{"${:?err}", "names no variable"},
+		{"${-d}", "names no variable"},
 		{"${ A }", "form that is not supported"},
 		{"${1A}", "form that is not supported"},
-		{"${A:-${B-c}}", "form that is not supported"},
+		{"${A:-${B?c}}", "form that is not supported"},
 		{"${HOME}", "HOME, which is not allowed"},
+		{"${HOME:?x}", "HOME, which is not allowed"},
 		{"${HOME:-x}", "HOME, which is not allowed"},
 		{"${A:-${HOME:-x}}", "HOME, which is not allowed"},
 		{strings.Repeat("${B:-", 9) + strings.Repeat("}", 9), "more than 8 deep"},
@@ -97,19 +112,19 @@ func TestExpandRefuses(t *testing.T) {
 // nor what can be filled in.
 func TestExpandReportsAll(t *testing.T) {
 	t.Parallel()
-	tree := parse(t, "f.toml", []byte("a = '${B} ${C}'\nb = '${A}'\n[t]\nc = ['x', '${D}', '${HOEM}']"))
+	tree := parse(t, "f.toml", []byte("a = '${B} ${C:?say why}'\nb = '${A}'\n[t]\nc = ['x', '${D}', '${EMPTY:?say so}', '${HOEM}']"))
 	out, unset, problems := Expand(tree, Variables{Lookup: lookup, Allowed: append(allowed, "HOME")})
 	var names []string
 	for _, u := range unset {
-		names = append(names, u.Variable+"@"+u.Key)
+		names = append(names, u.Variable+"@"+u.Key+":"+u.Message)
 	}
-	if want := []string{"B@a", "C@a", "D@t.c.1"}; !slices.Equal(names, want) {
+	if want := []string{"B@a:", "C@a:say why", "D@t.c.1:", "EMPTY@t.c.2:say so"}; !slices.Equal(names, want) {
 		t.Errorf("unset are %v, want %v", names, want)
 	}
 	if out.Lookup("b").Text() != "aval" {
 		t.Error("b is not filled in")
 	}
-	if len(problems) != 1 || !strings.Contains(problems[0].Hint, "did you mean HOME?") {
+	if len(problems) != 1 || !strings.Contains(problems[0].Fix, "did you mean HOME?") {
 		t.Errorf("problems are %v", problems)
 	}
 }

@@ -59,7 +59,7 @@ func (p *parser) syntaxError(err error) {
 	problem := Problem{Code: "syntax", Pos: at, Message: err.Error()}
 	if strings.HasPrefix(p.file.src[at.start:], "${") {
 		problem.Message = "a placeholder stands outside of quotes"
-		problem.Hint = `put it in quotes, also where a number is wanted: "${NAME:-30}"`
+		problem.Fix = `put it in quotes, also where a number is wanted: "${NAME:-30}"`
 	}
 	p.problems = append(p.problems, problem)
 }

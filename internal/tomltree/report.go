@@ -33,8 +33,12 @@ type Problem struct {
 	Key      string  // the dotted key; "" where there is none
 	Pos      Pos     // where the fault shows; may be no place
 	Message  string  // goes on from the key: "is 5000, want 1 to 1000"
-	Hint     string  // what to do about it; may be ""
+	Chain    []Link  // the layers of the key's value, the one in effect first; may be nil
 	Also     []Place // other text that has a part in it
+	Effect   string  // what comes of it; may be ""
+	Fix      string  // what to do about it; may be ""
+	Instead  string  // the dotted key that was meant, where a name is wrong; "" if unknown
+	Hidden   bool    // what is wrong has no effect at present
 }
 
 // A Place is text that has a part in a problem.
@@ -76,34 +80,38 @@ func (r *Report) Warnings() *Report {
 }
 
 // Sort orders the problems by file and position; those without come last.
-func (r *Report) Sort() {
-	slices.SortStableFunc(r.Problems, func(a, b Problem) int {
-		if a.Pos.IsValid() != b.Pos.IsValid() {
-			if a.Pos.IsValid() {
-				return -1
-			}
-			return 1
+func (r *Report) Sort() { slices.SortStableFunc(r.Problems, Problem.Compare) }
+
+// Compare says which of two problems comes first, as [Report.Sort] does.
+func (p Problem) Compare(q Problem) int {
+	if p.Pos.IsValid() != q.Pos.IsValid() {
+		if p.Pos.IsValid() {
+			return -1
 		}
-		return cmp.Or(cmp.Compare(a.Pos.File(), b.Pos.File()), cmp.Compare(a.Pos.start, b.Pos.start))
-	})
+		return 1
+	}
+	return cmp.Or(cmp.Compare(p.Pos.File(), q.Pos.File()), cmp.Compare(p.Pos.start, q.Pos.start),
+		cmp.Compare(p.Key, q.Key), cmp.Compare(p.Code, q.Code))
 }
 
-// Error returns every problem as text, a block each, and a count.
+// Error returns every problem as text, a block each, and their number.
 func (r *Report) Error() string {
 	var b strings.Builder
-	errs := 0
 	for _, p := range r.Problems {
 		b.WriteString(p.String())
 		b.WriteByte('\n')
-		if p.Severity == Error {
-			errs++
-		}
 	}
-	b.WriteString(count(errs, "error"))
-	if warnings := len(r.Problems) - errs; warnings > 0 {
-		b.WriteString(", " + count(warnings, "warning"))
+	return b.String() + r.Count()
+}
+
+// Count says how many problems there are: "2 errors, 1 warning".
+func (r *Report) Count() string {
+	warnings := len(r.Warnings().Problems)
+	text := count(len(r.Problems)-warnings, "error")
+	if warnings > 0 {
+		text += ", " + count(warnings, "warning")
 	}
-	return b.String()
+	return text
 }
 
 func count(n int, noun string) string {
@@ -114,7 +122,7 @@ func count(n int, noun string) string {
 }
 
 // String returns p as a block of text: what is wrong, where, the line with a
-// caret, and what to do.
+// caret, how the value came about, what comes of it and what to do.
 func (p Problem) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s[%s]: ", p.Severity, p.Code)
@@ -131,8 +139,20 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, "  ::: %s %s\n", place.Pos, place.Note)
 		}
 	}
-	if p.Hint != "" {
-		fmt.Fprintf(&b, "  = hint: %s\n", p.Hint)
+	if len(p.Chain) > 1 || len(p.Chain) == 1 && len(p.Chain[0].Uses) > 0 {
+		b.WriteString("  = chain: ")
+		for i, link := range p.Chain {
+			if i > 0 {
+				b.WriteString(" ← ")
+			}
+			b.WriteString(link.String())
+		}
+		b.WriteByte('\n')
+	}
+	for _, line := range []struct{ label, text string }{{"effect", p.Effect}, {"fix", p.Fix}} {
+		if line.text != "" {
+			fmt.Fprintf(&b, "  = %s: %s\n", line.label, line.text)
+		}
 	}
 	return b.String()
 }
@@ -160,90 +180,4 @@ func (p Pos) writeExcerpt(b *strings.Builder) {
 	}, shown[:before])
 	margin := strings.Repeat(" ", len(number))
 	fmt.Fprintf(b, "%s |\n%s | %s\n%s | %s%s\n", margin, number, shown, margin, indent, strings.Repeat("^", max(width, 1)))
-}
-
-// masked returns a line with what must not be shown cut off: the value of a
-// masked key, and whole lines within such a value. It goes by the text alone,
-// so it also holds in files that do not parse.
-func (f *file) masked(begin int, line string) string {
-	const stars = "***"
-	if f.insideMasked(begin) {
-		return stars
-	}
-	if i := f.maskedValue(line); i >= 0 {
-		return line[:i] + stars
-	}
-	return maskUserinfo(line)
-}
-
-// maskedValue returns where in line the value of the first masked key begins,
-// or -1.
-func (f *file) maskedValue(line string) int {
-	found := -1
-	for _, key := range f.mask {
-		for from := 0; ; {
-			i := strings.Index(line[from:], key)
-			if i < 0 {
-				break
-			}
-			from += i + len(key)
-			rest := strings.TrimLeft(line[from:], " \t\"'")
-			if strings.HasPrefix(rest, "=") && (found < 0 || len(line)-len(rest)+1 < found) {
-				found = len(line) - len(rest) + 1
-				break
-			}
-		}
-	}
-	if found >= 0 && found < len(line) && line[found] == ' ' {
-		found++
-	}
-	return found
-}
-
-// insideMasked reports whether the offset lies in a multi-line string that a
-// masked key begins.
-func (f *file) insideMasked(offset int) bool {
-	fence := ""
-	for line := range strings.Lines(f.src[:offset]) {
-		rest := line
-		if fence == "" {
-			i := f.maskedValue(strings.TrimRight(line, "\r\n"))
-			if i < 0 {
-				continue
-			}
-			rest = line[i:]
-			j := strings.IndexAny(rest, `"'`)
-			if j < 0 || len(rest) < j+3 || rest[j+1] != rest[j] || rest[j+2] != rest[j] {
-				continue
-			}
-			fence = rest[j : j+3]
-			rest = rest[j+3:]
-		}
-		if strings.Contains(rest, fence) {
-			fence = ""
-		}
-	}
-	return fence != ""
-}
-
-// maskUserinfo hides the user and password of every URL in a line.
-func maskUserinfo(line string) string {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(line, "://")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		b.WriteString("://")
-		end := strings.IndexAny(after, " \t\"'")
-		if end < 0 {
-			end = len(after)
-		}
-		if at := strings.LastIndexByte(after[:end], '@'); at >= 0 {
-			b.WriteString("***")
-			after = after[at:]
-		}
-		line = after
-	}
 }

@@ -19,6 +19,7 @@ import (
 //	enum:"a|b"          the strings allowed, also for every string in a slice
 //	default:"'x'"       the value of an absent key, as TOML; without the tag
 //	                    the key is required, save for pointers
+//	format:"name"       one of the formats given to [NewSchema], for a string
 //	secret:"true"       the value never shows in a problem
 //
 // A field may be a bool, int, float or string type, a struct, a pointer to a
@@ -29,8 +30,18 @@ import (
 //
 // A Schema may be used concurrently.
 type Schema struct {
-	root   *structPlan
+	plan   *structPlan
+	root   *Node
 	fields []Field
+}
+
+// A Format is a rule for strings that a tag cannot spell out.
+type Format struct {
+	Code    string // of the problem
+	Message string // of the problem, goes on from the key: "is no URL"
+	Fix     string // what to do about it
+	Fits    func(text string) bool
+	Pattern string // a regular expression that comes near, for editors; may be ""
 }
 
 // A Field is one leaf of a schema.
@@ -40,20 +51,56 @@ type Field struct {
 	Range   string       // the range tag
 	Len     string       // the len tag
 	Enum    []string     // nil where any string will do
+	Format  string       // the format tag
 	Default string       // the default tag, "" where the key is required
 	Secret  bool
 }
 
-// NewSchema prepares struct type t. It panics if a tag or type is not as
-// [Schema] says.
-func NewSchema(t reflect.Type) *Schema {
-	var p planner
-	root := p.structPlan(t, "")
-	return &Schema{root: root, fields: p.fields}
+// A Node is a key of a schema with what may stand below it.
+type Node struct {
+	Field // of a table, Key and Type only
+
+	Kind     NodeKind
+	Optional bool    // the key may be absent
+	Below    []*Node // of a table in the order of the Go fields; of the others the one entry, called *
 }
 
-// Fields lists the leaves in the order of the Go fields.
+// A NodeKind says what a key holds.
+type NodeKind uint8
+
+// The kinds of nodes.
+const (
+	Leaf    NodeKind = iota // a scalar, or a list of them
+	Section                 // a table with the keys below
+	Named                   // a table of tables whose keys are free
+	Rows                    // a list of tables
+)
+
+// child returns the node of a key right below n, or nil.
+func (n *Node) child(key string) *Node {
+	path := join(n.Key, key)
+	for _, below := range n.Below {
+		if below.Key == path {
+			return below
+		}
+	}
+	return nil
+}
+
+// NewSchema prepares struct type t. It panics if a tag or type is not as
+// [Schema] says.
+func NewSchema(t reflect.Type, formats map[string]Format) *Schema {
+	p := planner{formats: formats}
+	node := &Node{Kind: Section, Field: Field{Type: t}}
+	return &Schema{plan: p.structPlan(t, node), root: node, fields: p.fields}
+}
+
+// Fields lists the leaves in the order of the Go fields. Lists of tables have
+// none.
 func (s *Schema) Fields() []Field { return s.fields }
+
+// Root returns the table of everything. It must not be changed.
+func (s *Schema) Root() *Node { return s.root }
 
 // Secrets lists the last parts of the secret keys, for [Parse] to mask.
 func (s *Schema) Secrets() []string {
@@ -64,6 +111,16 @@ func (s *Schema) Secrets() []string {
 		}
 	}
 	return names
+}
+
+// IsSecret reports whether a dotted key holds a secret.
+func (s *Schema) IsSecret(key string) bool {
+	for i := range s.fields {
+		if s.fields[i].Secret && s.fields[i].Key == key {
+			return true
+		}
+	}
+	return false
 }
 
 // structPlan is a struct type with its fields, those of embedded structs
@@ -85,6 +142,7 @@ type fieldPlan struct {
 	enum     []string
 	bounds   *bounds
 	length   *bounds
+	format   *Format
 	preset   *Value // the default
 }
 
@@ -122,27 +180,33 @@ func (p *structPlan) index(key string) int {
 
 // planner prepares types.
 type planner struct {
+	formats map[string]Format
 	fields  []Field // the leaves so far
 	inSlice bool    // the keys of a slice's elements are no leaves
 }
 
-func (p *planner) structPlan(t reflect.Type, path string) *structPlan {
+// structPlan prepares struct type t, whose keys come below node.
+func (p *planner) structPlan(t reflect.Type, node *Node) *structPlan {
 	plan := &structPlan{defaulting: true}
-	p.collect(plan, t, nil, path)
+	p.collect(plan, t, nil, node)
 	if len(plan.fields) > 64 {
 		panic(fmt.Sprintf("tomltree: %s has more than 64 keys", t))
 	}
 	for i := range plan.fields {
 		f := &plan.fields[i]
 		structured := f.kind == structField && f.plan.defaulting
-		plan.defaulting = plan.defaulting && (f.preset != nil || f.optional || structured)
+		absent := f.preset != nil || f.optional || structured
+		plan.defaulting = plan.defaulting && absent
+		if f.kind != emptyField {
+			node.child(f.key).Optional = absent
+		}
 	}
 	return plan
 }
 
 // collect adds the fields of t, found at index of the outer struct. Of two
 // fields with one key, the outer counts.
-func (p *planner) collect(plan *structPlan, t reflect.Type, index []int, path string) {
+func (p *planner) collect(plan *structPlan, t reflect.Type, index []int, node *Node) {
 	var embedded []reflect.StructField
 	for f := range t.Fields() {
 		if f.Anonymous {
@@ -154,19 +218,20 @@ func (p *planner) collect(plan *structPlan, t reflect.Type, index []int, path st
 			panic(fmt.Sprintf("tomltree: %s.%s has no toml tag", t, f.Name))
 		}
 		if plan.index(key) < 0 {
-			plan.fields = append(plan.fields, p.fieldPlan(f, append(slices.Clip(index), f.Index...), join(path, key)))
+			plan.fields = append(plan.fields, p.fieldPlan(f, append(slices.Clip(index), f.Index...), node))
 		}
 	}
 	for _, f := range embedded {
-		p.collect(plan, f.Type, append(slices.Clip(index), f.Index...), path)
+		p.collect(plan, f.Type, append(slices.Clip(index), f.Index...), node)
 	}
 }
 
-func (p *planner) fieldPlan(f reflect.StructField, index []int, path string) fieldPlan {
+func (p *planner) fieldPlan(f reflect.StructField, index []int, parent *Node) fieldPlan {
 	plan := fieldPlan{
 		key: f.Tag.Get("toml"), index: index, typ: f.Type,
 		secret: f.Tag.Get("secret") == "true",
 		bounds: parseBounds(f.Tag.Get("range")), length: parseBounds(f.Tag.Get("len")),
+		format: p.format(f),
 	}
 	if enum := f.Tag.Get("enum"); enum != "" {
 		plan.enum = strings.Split(enum, "|")
@@ -174,37 +239,49 @@ func (p *planner) fieldPlan(f reflect.StructField, index []int, path string) fie
 	if text, ok := f.Tag.Lookup("default"); ok {
 		plan.preset = parseDefault(f, text)
 	}
-	leaf := false
+	node := &Node{Field: Field{Key: join(parent.Key, plan.key), Type: f.Type}}
 	switch t := f.Type; {
 	case f.Name == "_" && t.Kind() == reflect.Struct:
 		plan.kind, plan.plan, plan.optional = emptyField, &structPlan{}, true
+		return plan
 	case t.Kind() == reflect.Struct:
-		plan.kind, plan.plan = structField, p.structPlan(t, path)
+		node.Kind = Section
+		plan.kind, plan.plan = structField, p.structPlan(t, node)
 	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct:
-		plan.kind, plan.plan, plan.optional = pointerField, p.structPlan(t.Elem(), path), true
+		node.Kind = Section
+		plan.kind, plan.plan, plan.optional = pointerField, p.structPlan(t.Elem(), node), true
 	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
-		plan.kind, plan.plan = mapField, p.structPlan(t.Elem(), path+".*")
+		node.Kind = Named
+		plan.kind, plan.plan = mapField, p.structPlan(t.Elem(), node.entry(t.Elem()))
 	case t.Kind() == reflect.Slice:
-		plan.kind, leaf = sliceField, true
-		p.setElement(&plan, t.Elem())
+		plan.kind = sliceField
+		p.leaf(node, f, &plan)
+		p.setElement(&plan, node)
 	default:
-		plan.kind, leaf = scalarKind(t), true
+		plan.kind = scalarKind(t)
+		p.leaf(node, f, &plan)
 	}
-	if leaf && !p.inSlice {
-		p.fields = append(p.fields, Field{
-			Key: path, Type: f.Type, Range: f.Tag.Get("range"), Len: f.Tag.Get("len"),
-			Enum: plan.enum, Default: f.Tag.Get("default"), Secret: plan.secret,
-		})
-	}
+	parent.Below = append(parent.Below, node)
 	return plan
 }
 
+// leaf makes a leaf of node.
+func (p *planner) leaf(node *Node, f reflect.StructField, plan *fieldPlan) {
+	node.Range, node.Len, node.Format = f.Tag.Get("range"), f.Tag.Get("len"), f.Tag.Get("format")
+	node.Enum, node.Default, node.Secret = plan.enum, f.Tag.Get("default"), plan.secret
+	if !p.inSlice {
+		p.fields = append(p.fields, node.Field)
+	}
+}
+
 // setElement prepares the elements of a slice.
-func (p *planner) setElement(plan *fieldPlan, t reflect.Type) {
+func (p *planner) setElement(plan *fieldPlan, node *Node) {
+	t := node.Type.Elem()
 	if t.Kind() == reflect.Struct {
 		outer := p.inSlice
 		p.inSlice = true
-		plan.plan = p.structPlan(t, "")
+		node.Kind = Rows
+		plan.plan = p.structPlan(t, node.entry(t))
 		p.inSlice = outer
 		return
 	}
@@ -212,6 +289,25 @@ func (p *planner) setElement(plan *fieldPlan, t reflect.Type) {
 		key: plan.key, typ: t, kind: scalarKind(t),
 		secret: plan.secret, enum: plan.enum, bounds: plan.bounds,
 	}
+}
+
+// entry adds the node of any entry of a map or list of tables.
+func (n *Node) entry(t reflect.Type) *Node {
+	entry := &Node{Kind: Section, Field: Field{Key: n.Key + ".*", Type: t}}
+	n.Below = []*Node{entry}
+	return entry
+}
+
+func (p *planner) format(f reflect.StructField) *Format {
+	name := f.Tag.Get("format")
+	if name == "" {
+		return nil
+	}
+	format, known := p.formats[name]
+	if !known {
+		panic("tomltree: unknown format " + name)
+	}
+	return &format
 }
 
 func scalarKind(t reflect.Type) fieldKind {
@@ -234,7 +330,9 @@ func parseDefault(f reflect.StructField, text string) *Value {
 	if len(problems) > 0 {
 		panic(fmt.Sprintf("tomltree: default of %s: %s", f.Name, problems[0].Message))
 	}
-	return doc.Lookup("v")
+	v := *doc.Lookup("v")
+	v.file = nil // it stands in no file
+	return &v
 }
 
 // parseBounds reads "1..10", "1.." or "..10".

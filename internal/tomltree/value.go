@@ -2,12 +2,15 @@
 //
 // A [Value] is a piece of parsed TOML that knows where it stands; a tree is a
 // Value of kind Table. [Parse] makes one, [Merge] lays one over another, table
-// by table, [Expand] fills ${NAME} and ${NAME:-default}, and a [Schema] decodes
-// the result strictly into Go structs.
+// by table, [Expand] fills placeholders like ${NAME:-default}, and a [Schema]
+// decodes the result strictly into Go structs.
 //
 // The order of a load is fixed: parse, merge, expand, decode. Expanding after
 // merging means a variable of the base that an overlay replaced is never looked
-// up. No function changes its arguments, none stops at the first mistake: each
+// up. What an overlay hides is checked all the same, since another overlay may
+// not hide it.
+//
+// No function changes its arguments, none stops at the first mistake: each
 // returns what it made and the problems it met, and a [Report] prints them.
 package tomltree
 
@@ -16,7 +19,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // A Kind is the type of a TOML value.
@@ -65,8 +67,37 @@ type entry struct {
 
 // sources says what Expand put into a string.
 type sources struct {
-	variables []string // that supplied text
-	whole     bool     // the string was one placeholder and nothing else
+	written  string // the string before
+	uses     []Use
+	whole    bool    // the string was one placeholder and nothing else
+	fallback *string // what it would be without any variable, where that differs
+}
+
+// A Use is a variable that a string refers to, and what it came to.
+type Use struct {
+	Variable string
+	How      How
+}
+
+// How says what a placeholder came to.
+type How uint8
+
+// What a placeholder can come to.
+const (
+	Set          How = iota // the variable holds the value
+	FromFile                // it names a file that does
+	Empty                   // the variable is set, to nothing
+	DefaultUnset            // the default, since the variable is not set
+	DefaultEmpty            // the default, since the variable is empty
+	Missing                 // nothing: the variable has no value and there is no default
+)
+
+// String goes on from the variable's name: "is set".
+func (h How) String() string {
+	return [...]string{
+		"is set", "is read from the file that its _FILE names", "is empty", "is not set: its default",
+		"is empty: its default", "has no value",
+	}[h]
 }
 
 // A role says what made a table or array, which decides whether a later line of
@@ -93,22 +124,53 @@ func (v *Value) Pos() Pos { return Pos{v.file, v.start, v.end} }
 // replaced something.
 func (v *Value) Under() *Value { return v.under }
 
-// Variables returns the variables that supplied text to v in [Expand].
-func (v *Value) Variables() []string {
-	if v.expanded == nil {
-		return nil
+// Uses returns the variables that v, or an entry of array v, refers to, after
+// [Expand].
+func (v *Value) Uses() []Use {
+	if v.expanded != nil {
+		return v.expanded.uses
 	}
-	return v.expanded.variables
+	var uses []Use
+	if v.kind == Array {
+		for _, e := range v.entries {
+			uses = append(uses, e.value.Uses()...)
+		}
+	}
+	return uses
 }
 
-// Origin names the variables that supplied text to v, for the end of a message;
-// "" if there are none.
-func (v *Value) Origin() string {
-	names := v.Variables()
-	if len(names) == 0 {
-		return ""
+// fromVariable reports whether a variable or a file that one names supplied text
+// to v.
+func (v *Value) fromVariable() bool {
+	return slices.ContainsFunc(v.Uses(), func(u Use) bool { return u.How <= Empty })
+}
+
+// IsMissing reports whether v has no value: it needs a variable that is not set.
+func (v *Value) IsMissing() bool { return v.unset }
+
+// SameAs reports whether v and w were written to the same effect: as the same
+// text, or as equal values without placeholders.
+func (v *Value) SameAs(w *Value) bool {
+	if v.file != nil && w.file != nil && v.kind != Table && w.kind != Table &&
+		v.file.src[v.start:v.end] == w.file.src[w.start:w.end] {
+		return true
 	}
-	return " (from " + strings.Join(names, ", ") + ")"
+	if len(v.Uses())+len(w.Uses()) > 0 || len(v.entries) != len(w.entries) {
+		return false
+	}
+	switch {
+	case v.kind == Array && w.kind == Array:
+		for i := range v.entries {
+			if !v.entries[i].value.SameAs(w.entries[i].value) {
+				return false
+			}
+		}
+		return true
+	case (v.kind == Integer || v.kind == Float) && (w.kind == Integer || w.kind == Float):
+		return v.float() == w.float()
+	default:
+		return v.kind < Array && v.kind == w.kind && v.text == w.text
+	}
 }
 
 // Text returns the content of a string, and the source text of another scalar.
@@ -121,6 +183,15 @@ func (v *Value) Keys() []string {
 		keys[i] = v.entries[i].key
 	}
 	return keys
+}
+
+// Entries returns the values of an array.
+func (v *Value) Entries() []*Value {
+	list := make([]*Value, len(v.entries))
+	for i := range v.entries {
+		list[i] = v.entries[i].value
+	}
+	return list
 }
 
 // Lookup follows keys down from v and returns what is there, or nil.
@@ -227,12 +298,12 @@ func (v *Value) Listed(key string) (*Value, []Problem) {
 		case err != nil || i < 0 || strconv.Itoa(i) != e.key:
 			problems = append(problems, Problem{
 				Code: "bad-index", Key: join(key, e.key), Pos: e.pos(),
-				Message: "is not an index", Hint: "number the entries 0, 1, 2, … or write an array",
+				Message: "is not an index", Fix: "number the entries 0, 1, 2, … or write an array",
 			})
 		case i >= len(v.entries):
 			problems = append(problems, Problem{
 				Code: "bad-index", Key: join(key, e.key), Pos: e.pos(),
-				Message: "leaves a gap", Hint: "number the entries 0, 1, 2, … without gaps",
+				Message: "leaves a gap", Fix: "number the entries 0, 1, 2, … without gaps",
 			})
 		default:
 			out.entries[i] = entry{value: e.value}
@@ -243,56 +314,6 @@ func (v *Value) Listed(key string) (*Value, []Problem) {
 	}
 	return out, nil
 }
-
-// A file is the text that positions point into.
-type file struct {
-	name string
-	src  string
-	mask []string // keys whose values are never shown
-}
-
-// A Pos is a stretch of text in a file. The zero Pos is no place.
-type Pos struct {
-	file       *file
-	start, end uint32
-}
-
-// IsValid reports whether p is a place.
-func (p Pos) IsValid() bool { return p.file != nil }
-
-// File returns the name of the file, "" for no place.
-func (p Pos) File() string {
-	if p.file == nil {
-		return ""
-	}
-	return p.file.name
-}
-
-// Line returns the line, counted from 1.
-func (p Pos) Line() int {
-	if p.file == nil {
-		return 0
-	}
-	return 1 + strings.Count(p.file.src[:p.start], "\n")
-}
-
-// Column returns the column in characters, counted from 1.
-func (p Pos) Column() int {
-	if p.file == nil {
-		return 0
-	}
-	return 1 + utf8.RuneCountInString(p.file.src[p.lineStart():p.start])
-}
-
-// String returns file:line:column, or "" for no place.
-func (p Pos) String() string {
-	if p.file == nil {
-		return ""
-	}
-	return p.file.name + ":" + strconv.Itoa(p.Line()) + ":" + strconv.Itoa(p.Column())
-}
-
-func (p Pos) lineStart() int { return strings.LastIndexByte(p.file.src[:p.start], '\n') + 1 }
 
 // dotted joins the parts of a key.
 func dotted(parts []string) string {

@@ -47,8 +47,9 @@ type Catalog struct {
 	names       messaging.Names
 	environment config.Environment
 
-	mu   sync.RWMutex
-	byID map[uuid.UUID]*Entry
+	loading sync.Mutex // held while reading from the database
+	mu      sync.RWMutex
+	byID    map[uuid.UUID]*Entry
 }
 
 // New returns a catalog over db for processes of the given environment.
@@ -133,7 +134,7 @@ func (c *Catalog) Resolve(ctx context.Context, names []postgres.TemplateName) ([
 
 // Entries returns the definitions with the given ids, in that order.
 func (c *Catalog) Entries(ctx context.Context, ids []uuid.UUID) ([]*Entry, error) {
-	if err := c.load(ctx, c.missing(ids)); err != nil {
+	if err := c.loadMissing(ctx, ids); err != nil {
 		return nil, err
 	}
 	entries := make([]*Entry, len(ids))
@@ -161,6 +162,17 @@ func (c *Catalog) Entry(ctx context.Context, id uuid.UUID) (*Entry, error) {
 		return nil, err
 	}
 	return entries[0], nil
+}
+
+// loadMissing loads the definitions that are not in memory. Of many that need the
+// same one, as the steps of a first batch do, one asks the database.
+func (c *Catalog) loadMissing(ctx context.Context, ids []uuid.UUID) error {
+	if len(c.missing(ids)) == 0 {
+		return nil
+	}
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	return c.load(ctx, c.missing(ids))
 }
 
 func (c *Catalog) missing(ids []uuid.UUID) []uuid.UUID {

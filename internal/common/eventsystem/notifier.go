@@ -45,10 +45,11 @@ func (n *Notifier) Run(ctx context.Context) {
 		n.raised.Wait(ctx, -1)
 		n.send(ctx)
 	}
+	n.send(ctx) // what came while the last round was under way
 }
 
-// patience bounds the last notifications of a process that ends.
-const patience = time.Second
+// patience bounds one round of notifications; a process that ends waits for it.
+const patience = 5 * time.Second
 
 func (n *Notifier) send(ctx context.Context) {
 	n.mu.Lock()
@@ -58,12 +59,9 @@ func (n *Notifier) send(ctx context.Context) {
 	if len(channels) == 0 {
 		return
 	}
-	sending := ctx
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		sending, cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-	}
+	// The end of ctx does not interrupt it: nobody would notify these again.
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
 	if err := postgres.Notify(sending, n.db, channels); err != nil && ctx.Err() == nil {
 		n.log.WarnContext(ctx, "wake-up not sent; readers find the work when they poll", "error", err)
 	}

@@ -87,6 +87,9 @@ const lockTasksSQL = `
 // handed-off step's dependencies are looked up only when some were not reported
 // in this very batch ($8: or when the batch's own are on the rows only); the
 // caller adds those.
+//
+// Steps become ready by the clock: at now() this transaction may have begun to
+// wait for a task whose other branch had not ended.
 func completeSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with reported as materialized (
@@ -120,8 +123,8 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 			claim = s.claim + coalesce(r.handed_off, false)::int,
 			attempt = s.attempt + coalesce(r.handed_off, false)::int,
 			process_id = case when r.handed_off then $5::uuid end,
-			enqueued_at = case when r.handed_off is not null then now() end,
-			started_at = case when r.handed_off then now() end
+			enqueued_at = case when r.handed_off is not null then clock_timestamp() end,
+			started_at = case when r.handed_off then clock_timestamp() end
 		from ready r
 		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.state = 'pending'
 		returning s.task_id, s.ordinal, s.claim, s.name, s.attempt, s.max_attempts, s.depends_on,

@@ -20,6 +20,9 @@ import (
 // Losing a lease does not use up an attempt; it is counted apart and logged as
 // an attempt of its own. The task of a step that had waited for its retry is in
 // process again.
+//
+// A step starts by the clock and not at now(): the transaction may have begun,
+// and spent its time on a plan, before the dependencies of the step had ended.
 func claimSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with due as materialized (
@@ -38,7 +41,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		for update of s skip locked
 	), claimed as (
 		update tasker.steps s
-		set state = 'in_progress', claim = s.claim + 1, process_id = $2, started_at = now(), finished_at = null,
+		set state = 'in_progress', claim = s.claim + 1, process_id = $2, started_at = clock_timestamp(), finished_at = null,
 			next_attempt_at = null,
 			attempt = s.attempt + (g.state <> 'in_progress')::int,
 			lost = s.lost + (g.state = 'in_progress')::int

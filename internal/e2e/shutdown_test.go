@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tasker-systems/tasker-go/internal/enginetest"
+)
+
+// awaitShutdown waits until the process has begun to stop: it answers no more.
+func (s *site) awaitShutdown(address string) {
+	s.t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	timeout := time.After(patience)
+	for {
+		conn, err := new(net.Dialer).DialContext(s.t.Context(), "tcp", address)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+		select {
+		case <-ticker.C:
+		case <-timeout:
+			s.t.Fatalf("%s still listens", address)
+		}
+	}
+}
+
+// TestWorkerStopped stops a worker under load. It finishes what it can and gives
+// back the rest, which need not wait for the ends of leases.
+func TestWorkerStopped(t *testing.T) {
+	t.Parallel()
+	for _, p := range []program{ownWorker, ownCombined} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "", enginetest.Settings{ // leases last 30 s
+				"orchestration.system.mode":                   `"distributed"`,
+				"common.queues.pgmq.shutdown_timeout_seconds": "2",
+			})
+			if p == ownWorker {
+				s.startOrchestrator()
+			}
+			leaver := s.startWorker(p)
+			s.create("held", 3)
+			var begun []call
+			for range 6 {
+				begun = append(begun, s.call())
+			}
+			s.create("traced", 200)
+			heir := s.startWorker(p)
+			s.awaitComplete(100)
+
+			leaver.signal(syscall.SIGTERM)
+			s.awaitShutdown(leaver.address("worker"))
+			const finished = 2
+			for _, c := range begun[:finished] {
+				close(c.release)
+			}
+			if code := leaver.wait(); code != 0 {
+				t.Errorf("%s ended with code %d", leaver, code)
+			}
+			ended := time.Now()
+			for range begun[finished:] {
+				c := s.call()
+				close(c.release)
+				s.within("taking over a step", ended, c.at, slack)
+			}
+			s.awaitEnd()
+			for _, audit := range []struct {
+				what string
+				sql  string
+				want int
+			}{
+				{"held steps that the leaver finished", `
+					select count(*) from tasker.steps s join tasker.tasks t using (task_id) join tasker.templates p using (template_id)
+					where p.name = 'held' and s.name in ('left', 'right') and (s.result->>'pid')::int = $1`, finished},
+				{"steps that lost a lease, or a failed attempt", `
+					select count(*) from tasker.steps where $1 > 0 and (lost > 0 or attempt <> 1)`, 0},
+			} {
+				if n := enginetest.Query[int](s.Engine, audit.sql, leaver.pid()); n != audit.want {
+					t.Errorf("%s: %d, want %d", audit.what, n, audit.want)
+				}
+			}
+			_ = heir
+		})
+	}
+}
+
+// TestSecondSignal stops a worker whose handlers ignore it and then has no more
+// patience.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	for _, p := range []program{ownWorker, ownCombined} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			settings := quick()
+			settings["common.queues.pgmq.shutdown_timeout_seconds"] = "60"
+			s := newSite(t, "", settings)
+			if p == ownWorker {
+				s.startOrchestrator()
+			}
+			stubborn := s.startWorker(p)
+			s.create("stubborn", 1)
+			s.call()
+			s.call()
+			stubborn.signal(syscall.SIGTERM)
+			s.awaitShutdown(stubborn.address("worker"))
+			again := time.Now()
+			stubborn.signal(syscall.SIGTERM)
+			if code, want := stubborn.wait(), 128+int(syscall.SIGTERM); code != want {
+				t.Errorf("%s ended with code %d, want %d", stubborn, code, want)
+			}
+			s.within("the end after a second signal", again, time.Now(), slack)
+
+			s.releaseAll()
+			s.startWorker(p)
+			s.awaitEnd()
+		})
+	}
+}
+
+// TestOrchestratorStopped stops the only orchestrator under load. Its successor
+// need not wait for the end of its lease.
+func TestOrchestratorStopped(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", nil) // standalone, and leases last 30 s
+	orchestrator := s.startOrchestrator()
+	s.startWorker(ownWorker)
+	s.create("traced", 200)
+	for _, part := range []int{200, 400} {
+		s.awaitComplete(part)
+		orchestrator.stop()
+		stopped := time.Now()
+		orchestrator = s.startOrchestrator()
+		s.within("taking over", stopped, time.Now(), slack)
+	}
+	s.awaitEnd()
+	s.auditReadiness(slack)
+}

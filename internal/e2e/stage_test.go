@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/taskertest"
+)
+
+// namespace is that of the templates below.
+const namespace = "e2e"
+
+// templates are those that the own programs register. All steps of traced and
+// flaky go through by themselves, those of held wait for the test. A step of
+// held has one attempt: it would fail if a lost lease, or a worker that stops,
+// consumed it.
+func templates() fs.FS {
+	return taskertest.YAML(
+		diamond("traced", "{callable: trace}", ""),
+		diamond("flaky", "{callable: flaky}", "max_attempts: 2, backoff_base_ms: 1500"),
+		diamond("held", "{callable: hold}", "max_attempts: 1"),
+		diamond("stubborn", "{callable: stubborn}", "max_attempts: 1"),
+	)
+}
+
+// diamond is a template whose two branches have the handler.
+func diamond(name, handler, retry string) string {
+	return fmt.Sprintf(`
+name: %s
+namespace: %s
+steps:
+  - {name: start, handler: {callable: trace}}
+  - {name: left, handler: %[3]s, dependencies: [start], retry: {%[4]s}}
+  - {name: right, handler: %[3]s, dependencies: [start], retry: {%[4]s}}
+  - {name: end, handler: {callable: trace}, dependencies: [left, right]}
+`, name, namespace, handler, retry)
+}
+
+// handlers are those of the templates.
+func handlers() *tasker.Handlers {
+	h := tasker.NewHandlers()
+	h.Add("trace", tasker.HandlerFunc(trace))
+	h.Add("flaky", tasker.HandlerFunc(func(ctx context.Context, s *tasker.Step) (any, error) {
+		if s.Attempt == 1 {
+			return nil, errors.New("the first attempt fails")
+		}
+		return trace(ctx, s)
+	}))
+	h.Add("hold", tasker.HandlerFunc(hold))
+	h.Add("stubborn", tasker.HandlerFunc(func(ctx context.Context, s *tasker.Step) (any, error) {
+		return hold(context.WithoutCancel(ctx), s)
+	}))
+	return h
+}
+
+// A mark is the result of every step. No two executions leave the same, so it
+// tells which one counted, and which ones those that depend on it have seen.
+type mark struct {
+	Token string            `json:"token"`
+	PID   int               `json:"pid"`
+	From  map[string]string `json:"from"` // the tokens of the dependencies
+}
+
+func trace(_ context.Context, s *tasker.Step) (any, error) {
+	m := mark{Token: rand.Text(), PID: os.Getpid(), From: map[string]string{}}
+	for _, name := range slices.Sorted(maps.Keys(s.Results)) {
+		var dependency mark
+		if err := s.Result(name, &dependency); err != nil {
+			return nil, err
+		}
+		m.From[name] = dependency.Token
+	}
+	return m, nil
+}
+
+// stageVar names the variable with the URL of the stage.
+const stageVar = "TASKER_E2E_STAGE"
+
+// A call is word from a handler that it has begun.
+type call struct {
+	Task, Step string
+	Attempt    int
+	PID        int
+
+	at      time.Time
+	release chan<- struct{} // close it to let the handler go on
+	gone    <-chan struct{} // closed when the handler does not wait any more
+}
+
+// hold calls the stage and waits until the test lets it go on.
+func hold(ctx context.Context, s *tasker.Step) (any, error) {
+	body, err := json.Marshal(call{Task: s.Task, Step: s.Name, Attempt: s.Attempt, PID: os.Getpid()})
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv(stageVar), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := response.Body.Close(); err != nil {
+		return nil, err
+	}
+	return trace(ctx, s)
+}
+
+// newStage serves a stage and returns its URL and what handlers say there.
+func newStage(t testing.TB) (url string, calls <-chan call) {
+	t.Helper()
+	begun := make(chan call, 10_000)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var c call
+		if err := json.NewDecoder(r.Body).Decode(&c); err != nil {
+			t.Errorf("a handler called with %v", err)
+			return
+		}
+		release := make(chan struct{})
+		c.at, c.release, c.gone = time.Now(), release, r.Context().Done()
+		begun <- c
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL, begun
+}
