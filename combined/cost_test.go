@@ -26,7 +26,7 @@ func TestCost(t *testing.T) {
 		rowsPerChain float64 // those of the task itself included
 	}{
 		{enginetest.Combined, 3, 14},
-		{enginetest.Split, 5, 22},
+		{enginetest.Split, 5, 21},
 	} {
 		t.Run(string(tt.deployment), func(t *testing.T) {
 			// Its own database, since counters are kept per database.

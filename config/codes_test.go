@@ -95,10 +95,10 @@ func addCodes(t *testing.T, used map[string]bool, name string) {
 	})
 }
 
-// TestErrorsDocument makes docs/configuration-errors.md from the table of codes
-// and the cases of TestReports.
-func TestErrorsDocument(t *testing.T) {
-	t.Parallel()
+// errorsDocument makes docs/configuration-errors.md from the table of codes and
+// the cases of TestReports.
+func errorsDocument(t *testing.T) {
+	t.Helper()
 	var b strings.Builder
 	b.WriteString("# Configuration errors\n\n" +
 		"What is wrong with a configuration is said at once, every fault of every file in one run. Each fault is\n" +

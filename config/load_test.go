@@ -433,6 +433,7 @@ func TestLoadConcurrently(t *testing.T) {
 // and an overlay over all. The cases make docs/configuration-errors.md.
 func TestReports(t *testing.T) {
 	t.Parallel()
+	t.Cleanup(func() { errorsDocument(t) }) // when the cases are up to date
 	golden.Each(t, "testdata/report_*.txtar", func(t *testing.T, c *golden.Case) {
 		environment, files, vars := Test, map[string]string{}, []string{}
 		opts := Options{}
@@ -471,12 +472,4 @@ func TestReports(t *testing.T) {
 		}
 		c.Want("report.txt", text)
 	})
-}
-
-func BenchmarkLoadComplete(b *testing.B) {
-	opts := options(Development, "")
-	b.ReportAllocs()
-	for b.Loop() {
-		load(b, ContextComplete, opts)
-	}
 }

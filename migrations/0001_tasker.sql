@@ -77,7 +77,7 @@ create table tasker.steps (
     result          jsonb,
     error           jsonb,                     -- {kind, message, permanent} of the last failed attempt
     primary key (task_id, ordinal)
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- A row per attempt that the step row no longer describes: those that failed.
 create table tasker.step_attempts (

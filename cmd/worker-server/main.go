@@ -19,7 +19,7 @@ import (
 func main() { process.Main("worker-server", run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
-	cfg, err := config.LoadForWorker(config.Options{})
+	cfg, err := process.LoadConfig(config.ContextWorker, log)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (c *converter) fateOf(path []string) fate {
 		switch {
 		case r.target == nil && c.wants(r.File):
 			f.why = r.Why
-		case r.target != nil && r.target[0] == "common" && len(r.target) == 2 && r.target[1] == "environment" && c.alias:
+		case r.Now == "common.environment" && c.alias:
 			f.why = "environment at the top of the file says it"
 		case r.target != nil && c.wants(r.target[0]):
 			f.targets = append(f.targets, slices.Concat(r.target, path[len(r.parts):]))

@@ -3,8 +3,8 @@
 // for good ([Rewrite]). The layout that the first Tasker shipped as its v2 is
 // recognised and not converted.
 //
-// What became of every key is data, in mapping.go. The package reads no files
-// and knows no settings: package config loads what it returns.
+// What became of every key is data, in mapping.go; start there. The package reads
+// no files and knows no settings: package config loads what it returns.
 package legacy
 
 import (

@@ -1,7 +1,9 @@
 package legacy
 
 import (
+	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"pgregory.net/rapid"
 
+	"github.com/tasker-systems/tasker-go/internal/golden"
 	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
@@ -33,15 +36,6 @@ func texts(v *tomltree.Value) map[string]string {
 		all[key] = leaf.Inline()
 	}
 	return all
-}
-
-func parse(t testing.TB, text string) *tomltree.Value {
-	t.Helper()
-	tree, problems := tomltree.Parse("v1.toml", []byte(text))
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	return tree
 }
 
 // addSeeds adds the v1 files of the tests of package config.
@@ -113,10 +107,7 @@ func FuzzMigrate(f *testing.F) {
 
 // rewritten rewrites a single file of the v1 layout, if it is one. The result is
 // TOML, means what the converted file means, and has not the v1 layout any more.
-func rewritten(t interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}, text string) {
+func rewritten(t rapid.TB, text string) {
 	t.Helper()
 	tree, _ := tomltree.Parse("v1.toml", []byte(text))
 	var before, after Evidence
@@ -292,4 +283,61 @@ func (w *writer) line(text string) {
 		w.b.WriteString(" # behind")
 	}
 	w.b.WriteString("\n")
+}
+
+// TestTable checks that every entry of the table has one meaning, and that its
+// reason goes on from a colon.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, f := range Formers() {
+		id := string(f.Layout) + " " + f.File + " " + f.Key
+		if seen[id] {
+			t.Errorf("%s is listed twice", id)
+		}
+		seen[id] = true
+		if f.Now == "" && f.Why == "" {
+			t.Errorf("%s is removed without a reason", id)
+		}
+		if strings.HasSuffix(f.Why, ".") {
+			t.Errorf("the reason of %s ends in a full stop", id)
+		}
+	}
+}
+
+// TestMigrationDocument compares the tables of MIGRATION.md with the table here.
+// UPDATE_GOLDEN=1 writes them anew.
+func TestMigrationDocument(t *testing.T) {
+	t.Parallel()
+	const name, begin, end = "../../MIGRATION.md", "<!-- the table of config/legacy/mapping.go -->\n", "<!-- the end of the table -->\n"
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(data), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for the table", name)
+	}
+	golden.File(t, name, before+begin+tables()+end+after)
+}
+
+// tables prints the moved and the removed keys of v1.
+func tables() string {
+	var moved, removed strings.Builder
+	for _, f := range Formers() {
+		file := f.File
+		if file == "" {
+			file = "any"
+		}
+		switch {
+		case f.Layout == Landed:
+		case f.Now == "":
+			fmt.Fprintf(&removed, "| %s | `%s` | %s |\n", file, f.Key, f.Why)
+		default:
+			fmt.Fprintf(&moved, "| %s | `%s` | `%s` | %s |\n", file, f.Key, f.Now, f.Why)
+		}
+	}
+	return "\n| file | v1 | now | |\n|---|---|---|---|\n" + moved.String() +
+		"\nGone:\n\n| file | v1 | |\n|---|---|---|\n" + removed.String() + "\n"
 }

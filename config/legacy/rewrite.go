@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -74,7 +75,7 @@ func Rewrite(layer Layer) ([]File, []Note, []tomltree.Problem) {
 	for _, n := range layer.New {
 		r.addNew(n)
 	}
-	return r.files(files), notes, nil
+	return r.files(files), append(notes, r.foreign...), nil
 }
 
 // byPrecedence orders files by whose word counts: a key that two files have, one
@@ -105,6 +106,8 @@ func allRoutes(below, own *tomltree.Value) (*tomltree.Value, []tomltree.Problem)
 type rewriter struct {
 	*converter // of the file in work
 
+	tree    *tomltree.Value      // the file in work
+	foreign []Note               // on keys of sections that are not wanted
 	docs    map[string]*document // what becomes of the files, by section
 	out     *document            // what becomes of the file in work
 	pending string               // comments of it whose table went
@@ -122,10 +125,11 @@ type piece struct {
 	path []string
 }
 
+// file rewrites one file.
 func (r *rewriter) file(f File, sections []string) {
 	tree, _ := tomltree.Parse(f.Name, f.Data)
 	scope := Scope{File: f.Section, Sections: sections}
-	r.converter = newConverter(tree, scope)
+	r.converter, r.tree = newConverter(tree, scope), tree
 	now, _, _ := Convert(tree, scope)
 	routes := now.Lookup(routesKey...)
 	r.tabled = routes != nil && routes.Kind() == tomltree.Table
@@ -190,7 +194,7 @@ func (r *rewriter) block(b *block) {
 	case f.rules == nil:
 		r.container(b)
 	case len(f.targets) == 0:
-		r.remove(b, whyGone(f))
+		r.remove(b, r.whyGone(f, b.path))
 	default:
 		for i, target := range f.targets {
 			r.move(b, target, i > 0)
@@ -198,12 +202,20 @@ func (r *rewriter) block(b *block) {
 	}
 }
 
-// whyGone says why a key is removed.
-func whyGone(f fate) string {
+// whyGone says why a key is removed. That it belongs to a role that the tree is
+// not for is noted here: a load passes over it.
+func (r *rewriter) whyGone(f fate, path []string) string {
 	if f.why != "" {
 		return f.why
 	}
-	return "these files are not for the role that it belongs to"
+	const why = "these files are not for the role that it belongs to"
+	note := Note{Level: Warning, Action: Removed, Path: tomltree.DottedKey(path...), Why: why}
+	last := len(path) - 1
+	if around := r.tree.Lookup(path[:last]...); around != nil {
+		note.Pos = around.KeyPos(path[last])
+	}
+	r.foreign = append(r.foreign, note)
+	return why
 }
 
 // container rewrites the top of a file, or a table that v1 only had for what is
@@ -218,7 +230,7 @@ func (r *rewriter) container(b *block) {
 		f := r.fateOf(p.path)
 		switch {
 		case f.gone():
-			kept.items = append(kept.items, r.removed(p.item, whyGone(f)))
+			kept.items = append(kept.items, r.removed(p.item, r.whyGone(f, p.path)))
 		case f.rules == nil:
 			kept.items = append(kept.items, p.item)
 		case b.path == nil && !r.isRoutes(f) && len(f.targets) == 1 && r.doc(f.targets[0][0]) == r.out:
@@ -248,7 +260,7 @@ func (r *rewriter) remove(b *block, why string) {
 		if f := r.fateOf(p.path); len(f.targets) > 0 {
 			moved = append(moved, p)
 		} else {
-			last.items = append(last.items, r.removed(p.item, whyGone(f)))
+			last.items = append(last.items, r.removed(p.item, cmp.Or(f.why, why)))
 		}
 	}
 	r.moveAway(moved)
@@ -288,7 +300,7 @@ func (r *rewriter) move(b *block, target []string, again bool) {
 			}
 		case again:
 		case len(f.targets) == 0:
-			kept.items = append(kept.items, r.removed(p.item, whyGone(f)))
+			kept.items = append(kept.items, r.removed(p.item, r.whyGone(f, p.path)))
 		default:
 			moved = append(moved, p)
 		}

@@ -100,7 +100,7 @@ func (c *comparison) side(ctx context.Context, env Env, name string) (*side, err
 		return fetchSide(ctx, name)
 	}
 	of := config.ContextComplete
-	opts := config.Options{}
+	var opts config.Options
 	if e, err := config.ParseEnvironment(name); err == nil {
 		opts = layers(env, c.source, e)
 	} else if !strings.ContainsAny(name, "./") {

@@ -3,9 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,8 +33,8 @@ func newConfigDocsCommand(env Env) *cobra.Command {
 			}
 			for _, name := range sortedKeys(files) {
 				target := filepath.Join(output, name)
-				if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), writeFile(target, files[name])); err != nil {
-					return &ExitError{Code: ExitIO, Err: err}
+				if err := writeBelow(target, files[name]); err != nil {
+					return err
 				}
 				fmt.Fprintf(env.Stderr, "wrote %s\n", target)
 			}
@@ -196,17 +194,23 @@ func writeReference(b *bytes.Buffer, table *config.Entry, overrides map[string]s
 		if e.Field.Default != "" {
 			name += " †"
 		}
-		description := sentence(e)
-		for _, c := range e.Choices {
-			if c.Doc != "" {
-				description += " `" + c.Text + "`: " + c.Doc + "."
-			}
-		}
+		description := sentence(e) + choicesText(e)
 		if e.Component != table.Component {
 			description += " Read by " + e.Component + "."
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, cellText(kindText(e)), code(e.Base), overrides[e.Key], cellText(description))
 	}
+}
+
+// choicesText says what the choices of a key mean.
+func choicesText(e *config.Entry) string {
+	var b strings.Builder
+	for _, c := range e.Choices {
+		if c.Doc != "" {
+			fmt.Fprintf(&b, " `%s`: %s.", c.Text, c.Doc)
+		}
+	}
+	return b.String()
 }
 
 // sentence returns the description of e, with a capital letter where the name

@@ -36,7 +36,8 @@ func fetchSide(ctx context.Context, server string) (*side, error) {
 	var metadata struct {
 		Redacted []string `json:"redacted_fields"`
 	}
-	if err := json.Unmarshal(body, &doc); err == nil && doc["metadata"] != nil {
+	err = json.Unmarshal(body, &doc)
+	if err == nil && doc["metadata"] != nil {
 		err = json.Unmarshal(doc["metadata"], &metadata)
 	}
 	if err != nil || doc["common"] == nil {

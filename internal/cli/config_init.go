@@ -49,17 +49,25 @@ func writeTree(files fs.FS, dir string) (written int, err error) {
 		return 0, err
 	}
 	for _, name := range names {
-		target := filepath.Join(dir, name)
 		data, err := fs.ReadFile(files, name)
 		if err == nil {
-			err = os.MkdirAll(filepath.Dir(target), 0o755)
-		}
-		if err == nil {
-			err = writeFile(target, data)
+			err = writeBelow(filepath.Join(dir, name), data)
 		}
 		if err != nil {
-			return 0, &ExitError{Code: ExitIO, Err: err}
+			return 0, err
 		}
 	}
 	return len(names), nil
+}
+
+// writeBelow writes a file, and the directories that it is in.
+func writeBelow(name string, data []byte) error {
+	err := os.MkdirAll(filepath.Dir(name), 0o755) //nolint:gosec // servers run as another user
+	if err == nil {
+		err = writeFile(name, data)
+	}
+	if err != nil {
+		return &ExitError{Code: ExitIO, Err: err}
+	}
+	return nil
 }

@@ -156,7 +156,7 @@ func TestConfigExitCodes(t *testing.T) {
 		{ExitFailed, []string{"diff test production --exit-code"}},
 		{0, []string{
 			"", "generate -c combined -e test", "validate --strict -c common", "validate --all", "explain", "explain X1", "explain database.url -s " + broken,
-			"diff test production", "env -s " + broken, "diff test test --exit-code",
+			"diff test production", "env -s " + broken, "diff --exit-code" + strings.Repeat(" test", 2),
 		}},
 	} {
 		for _, args := range c.args {

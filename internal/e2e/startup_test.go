@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -20,10 +19,12 @@ import (
 const secret = "correct-horse"
 
 // TestBadStarts starts both servers in every way that cannot work. They say why,
-// how to mend it where that is known, and never the password.
+// how to mend it where that is known, and never the password, and leave nothing
+// behind.
 func TestBadStarts(t *testing.T) {
 	t.Parallel()
-	fine := "DATABASE_URL=" + testdb.New(t)
+	s := newSite(t, "", nil)
+	fine := "DATABASE_URL=" + s.url
 	taken := listen(t)
 	for _, tt := range []struct {
 		name string
@@ -31,29 +32,60 @@ func TestBadStarts(t *testing.T) {
 		code int
 		want string // a regular expression; {role} is the section of the server
 	}{
-		{"unknown environment", []string{"TASKER_ENV=staging", fine}, process.ExitConfig,
-			`TASKER_ENV cannot be used: unknown environment "staging"; want test, development, production`},
-		{"no such configuration", []string{"TASKER_CONFIG_ROOT=/nowhere", fine}, process.ExitIO,
-			`read configuration from /nowhere/base or /nowhere/tasker/base: file does not exist`},
-		{"malformed configuration", []string{"TASKER_CONFIG_PATH=" + malformed(t), fine}, process.ExitConfig,
-			`bad\.toml:2:\d+`},
-		{"unreachable database", []string{databaseAt(unused(t))}, process.ExitFailed,
-			`connect to PostgreSQL at 127\.0\.0\.1:\d+/tasker: connect: connection refused; is the server running and reachable\?`},
-		{"wrong password", []string{databaseAt(onTCP(t))}, process.ExitFailed,
-			`connect to PostgreSQL at 127\.0\.0\.1:\d+/tasker: password authentication failed for user "tasker" \(SQLSTATE 28P01\)`},
-		{"missing migrations", []string{"DATABASE_URL=" + testdb.NewEmpty(t)}, process.ExitFailed,
-			`lacks migration 0001_tasker\.sql; run .tasker-cli db migrate.`},
-		{"port in use", []string{fine, "TASKER_WEB_BIND_ADDRESS=" + taken}, process.ExitFailed,
-			`{role}\.system\.web\.bind_address = "` + taken + `": the port is in use; stop what listens there or choose another`},
+		{
+			"unknown environment",
+			[]string{"TASKER_ENV=staging", fine},
+			process.ExitConfig,
+			`TASKER_ENV cannot be used: unknown environment "staging"; want test, development, production`,
+		},
+		{
+			"no such configuration",
+			[]string{"TASKER_CONFIG_ROOT=/nowhere", fine},
+			process.ExitIO,
+			`read configuration from /nowhere/base or /nowhere/tasker/base: file does not exist`,
+		},
+		{
+			"malformed configuration",
+			[]string{"TASKER_CONFIG_PATH=" + malformed(t), fine},
+			process.ExitConfig,
+			`bad\.toml:2:\d+`,
+		},
+		{
+			"unreachable database",
+			[]string{databaseAt(unused(t))},
+			process.ExitFailed,
+			`connect to PostgreSQL at 127\.0\.0\.1:\d+/tasker: connection refused; is the server running and reachable\?`,
+		},
+		{
+			"wrong password",
+			[]string{databaseAt(onTCP(t))},
+			process.ExitFailed,
+			`connect to PostgreSQL at 127\.0\.0\.1:\d+/tasker: password authentication failed for user "tasker" \(SQLSTATE 28P01\)`,
+		},
+		{
+			"missing migrations",
+			[]string{"DATABASE_URL=" + testdb.NewEmpty(t)},
+			process.ExitFailed,
+			`lacks migration 0001_tasker\.sql; run .tasker-cli db migrate.`,
+		},
+		{
+			"port in use",
+			[]string{fine, "TASKER_WEB_BIND_ADDRESS=" + taken},
+			process.ExitFailed,
+			`{role}\.system\.web\.bind_address = "` + taken + `": the port is in use; stop what listens there or choose another`,
+		},
 	} {
 		for _, p := range []program{orchestrationServer, workerServer} {
 			t.Run(tt.name+"/"+string(p), func(t *testing.T) {
-				t.Parallel()
 				c := start(t, p, append([]string{"TASKER_ENV=test", "TASKER_WEB_BIND_ADDRESS=127.0.0.1:0"}, tt.env...))
-				want := "(?m)^" + string(p) + ": .*" + strings.ReplaceAll(tt.want, "{role}", string(p.context()))
+				want := "(?ms)^" + string(p) + ": .*" + strings.ReplaceAll(tt.want, "{role}", string(p.context()))
 				c.refused(tt.code, want)
 			})
 		}
+	}
+	if n := enginetest.Query[int](s.Engine, `
+		select (select count(*) from tasker.leases) + (select count(*) from tasker.workers where stopped_at is null)`); n != 0 {
+		t.Errorf("%d leases and workers are left", n)
 	}
 }
 
@@ -129,7 +161,7 @@ func onTCP(t *testing.T) string {
 	})
 	u, err := url.Parse(server.TCPURL(privatepg.Database))
 	if err != nil {
-		t.Fatal(fmt.Errorf("the server's URL does not parse"))
+		t.Fatal("the server's URL does not parse") // err would show the password
 	}
 	return u.Host
 }
@@ -143,5 +175,3 @@ func malformed(t *testing.T) string {
 	}
 	return name
 }
-
-var _ = enginetest.Namespace

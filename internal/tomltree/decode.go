@@ -48,7 +48,7 @@ func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
 	var seen uint64
 	for i := range t.entries {
 		e := &t.entries[i]
-		j := plan.index(e.key)
+		j := plan.indexNear(i, e.key)
 		if j < 0 {
 			if !documents(plan, e.key) {
 				d.unknown(plan, t, e)
@@ -85,7 +85,11 @@ func (d *decoder) check(f *fieldPlan, v *Value, why *aside) {
 		return
 	}
 	d.aside = why
-	d.value(f, v, reflect.New(f.typ).Elem())
+	into := reflect.Value{}
+	if f.kind >= structField { // scalars are only looked at
+		into = reflect.New(f.typ).Elem()
+	}
+	d.value(f, v, into)
 	d.aside = nil
 }
 
@@ -216,14 +220,17 @@ func (d *decoder) scalar(f *fieldPlan, v *Value, into reflect.Value) {
 	}
 	switch {
 	case f.kind == boolField && d.is(f, v, Bool):
-		into.SetBool(v.bits == 1)
+		if into.IsValid() {
+			into.SetBool(v.bits == 1)
+		}
 	case f.kind == intField && d.is(f, v, Integer):
 		n := int64(v.bits) //nolint:gosec // bits hold an int64
-		if into.OverflowInt(n) || !f.bounds.holds(float64(n)) {
+		switch {
+		case !f.bounds.holds(float64(n)) || into.IsValid() && into.OverflowInt(n):
 			d.outOfRange(f, v)
-			return
+		case into.IsValid():
+			into.SetInt(n)
 		}
-		into.SetInt(n)
 	case f.kind == floatField && v.kind == Integer, f.kind == floatField && d.is(f, v, Float):
 		x := v.float()
 		switch {
@@ -231,11 +238,11 @@ func (d *decoder) scalar(f *fieldPlan, v *Value, into reflect.Value) {
 			d.unfit("X26", f, v, "a finite number", "")
 		case !f.bounds.holds(x):
 			d.outOfRange(f, v)
-		default:
+		case into.IsValid():
 			into.SetFloat(x)
 		}
 	case f.kind == stringField && d.is(f, v, String):
-		if d.text(f, v) {
+		if d.text(f, v) && into.IsValid() {
 			into.SetString(v.text)
 		}
 	}

@@ -17,42 +17,41 @@ func Encode(v *Value) []byte {
 func Annotate(v *Value, comment func(key string, v *Value) string) []byte {
 	e := encoder{comment: comment}
 	e.table(v, "")
-	return []byte(e.String())
+	return []byte(e.out.String())
 }
 
 type encoder struct {
-	strings.Builder
-
+	out     strings.Builder
 	comment func(key string, v *Value) string
 }
 
-func (b *encoder) table(v *Value, path string) {
+func (e *encoder) table(v *Value, path string) {
 	scalars := 0
-	for _, e := range v.entries {
-		if e.value.kind != Table {
+	for _, below := range v.entries {
+		if below.value.kind != Table {
 			scalars++
 		}
 	}
 	if path != "" && (scalars > 0 || len(v.entries) == 0) {
-		if b.Len() > 0 {
-			b.WriteByte('\n')
+		if e.out.Len() > 0 {
+			e.out.WriteByte('\n')
 		}
-		fmt.Fprintf(b, "[%s]\n", path)
+		fmt.Fprintf(&e.out, "[%s]\n", path)
 	}
-	for _, e := range v.entries {
-		if e.value.kind == Table {
+	for _, below := range v.entries {
+		if below.value.kind == Table {
 			continue
 		}
-		b.WriteString(quoteKey(e.key) + " = ")
-		encodeValue(&b.Builder, e.value)
-		if text := b.comment(join(path, e.key), e.value); text != "" {
-			b.WriteString(" # " + text)
+		e.out.WriteString(quoteKey(below.key) + " = ")
+		encodeValue(&e.out, below.value)
+		if text := e.comment(join(path, below.key), below.value); text != "" {
+			e.out.WriteString(" # " + text)
 		}
-		b.WriteByte('\n')
+		e.out.WriteByte('\n')
 	}
-	for _, e := range v.entries {
-		if e.value.kind == Table {
-			b.table(e.value, join(path, e.key))
+	for _, below := range v.entries {
+		if below.value.kind == Table {
+			e.table(below.value, join(path, below.key))
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (x *expander) value(v *Value) *Value {
 		out = x.text(v)
 	}
 	for i := range v.entries {
-		e := v.entries[i]
+		e := &v.entries[i]
 		key := e.key
 		if v.kind == Array {
 			key = strconv.Itoa(i)

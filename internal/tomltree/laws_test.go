@@ -49,8 +49,13 @@ func TestDecodeLaws(t *testing.T) {
 func TestDecodeLawOfFaults(t *testing.T) {
 	t.Parallel()
 	faults := []struct{ key, line string }{
-		{"inner.size", "inner.size = %d"}, {"inner.share", "inner.share = %d"}, {"waits.0", "waits = [%d]"},
-		{"named.a.size", "named.a.size = %d"}, {"on", "on = %d"}, {"name", "name = %d"}, {"extra.depth", "extra.depth = %d"},
+		{"inner.size", "inner.size = %d"},
+		{"inner.share", "inner.share = %d"},
+		{"waits.0", "waits = [%d]"},
+		{"named.a.size", "named.a.size = %d"},
+		{"on", "on = %d"},
+		{"name", "name = %d"},
+		{"extra.depth", "extra.depth = %d"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		fault := rapid.SampledFrom(faults).Draw(t, "fault")

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -17,18 +18,27 @@ import (
 // order mark and CRLF line ends are accepted.
 func Parse(name string, data []byte, mask ...string) (*Value, []Problem) {
 	src := strings.TrimPrefix(string(data), "\ufeff")
-	p := &parser{file: &file{name: name, src: src, mask: mask}}
+	scanner, _ := scanners.Get().(*unstable.Parser)
+	p := &parser{Parser: scanner, file: &file{name: name, src: src, mask: mask}}
 	p.Reset(data[len(data)-len(src):])
 	root := p.newTable(byHeader, 0, 0)
 	p.document(root)
+	p.Reset(nil)
+	scanners.Put(scanner)
 	return root, p.problems
 }
 
+// scanners keeps the memory of parsers that are done: half of what a small file
+// needs.
+var scanners = sync.Pool{New: func() any { return new(unstable.Parser) }}
+
 type parser struct {
-	unstable.Parser
+	*unstable.Parser
+
 	file     *file
 	within   string  // the dotted path of the table that lines add to
 	slab     []Value // values not handed out yet
+	entries  []entry // the same for entries
 	problems []Problem
 }
 
@@ -324,7 +334,7 @@ func (p *parser) keyText(key *unstable.Node) string {
 
 func (p *parser) add(table *Value, key *unstable.Node, name string, v *Value) {
 	if table.entries == nil {
-		table.entries = make([]entry, 0, 8)
+		table.entries = p.newEntries()
 	}
 	table.entries = append(table.entries, entry{key: name, start: key.Raw.Offset, end: end(key), value: v})
 }
@@ -340,6 +350,17 @@ func (p *parser) newTable(r role, start, end uint32) *Value {
 	t := p.newValue(Table, start, end)
 	t.role = r
 	return t
+}
+
+// newEntries returns room for the entries of a small table.
+func (p *parser) newEntries() []entry {
+	const room = 4
+	if len(p.entries) < room {
+		p.entries = make([]entry, 16*room)
+	}
+	list := p.entries[:0:room]
+	p.entries = p.entries[room:]
+	return list
 }
 
 func (p *parser) newValue(kind Kind, start, end uint32) *Value {

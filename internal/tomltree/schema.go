@@ -178,6 +178,15 @@ func (p *structPlan) index(key string) int {
 	return -1
 }
 
+// indexNear is index for the i-th key of a table, which as a rule is also the
+// i-th of the struct.
+func (p *structPlan) indexNear(i int, key string) int {
+	if i < len(p.fields) && p.fields[i].key == key {
+		return i
+	}
+	return p.index(key)
+}
+
 // planner prepares types.
 type planner struct {
 	formats map[string]Format

@@ -52,7 +52,8 @@ func diamond() []NewStep {
 	}
 }
 
-func newWorld(t *testing.T) *world {
+// emptyWorld has the template and no task.
+func emptyWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		Pool: openPool(t), template: uuid.Must(uuid.NewV7()), process: uuid.Must(uuid.NewV7()), tasks: map[string]uuid.UUID{},
@@ -63,6 +64,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
 	w.create(t, "claimed")
 	w.claim(t)
 	w.create(t, "reported")

@@ -16,13 +16,7 @@ import (
 // newDiamonds creates n diamonds, whose first steps are enqueued.
 func newDiamonds(t *testing.T, n int) *world {
 	t.Helper()
-	w := &world{Pool: openPool(t), template: uuid.Must(uuid.NewV7()), process: uuid.Must(uuid.NewV7()), tasks: map[string]uuid.UUID{}}
-	err := RegisterTemplates(t.Context(), w, []StoredTemplate{{
-		ID: w.template, Namespace: "test", Name: "diamond", Version: "1.0.0", Digest: "d", Definition: json.RawMessage(`{}`),
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := emptyWorld(t)
 	group := NewTasks{Template: w.template, Queue: testQueue, Steps: diamond()}
 	for i := range n {
 		id := taskid.New()
@@ -178,32 +172,4 @@ func (w *world) applyOne(ctx context.Context, s ClaimedStep) error {
 		Consumed:  []Consumed{{Queue: testQueue, Messages: []Message{s.Message}}},
 	})
 	return err
-}
-
-// TestReconcilersSendOnce: after a crash of the server every orchestrator
-// rebuilds the queues; together they must not send a message twice.
-func TestReconcilersSendOnce(t *testing.T) {
-	t.Parallel()
-	const steps = 300
-	w := newDiamonds(t, steps)
-	if _, err := w.Exec(t.Context(), `delete from pgmq.q_`+testQueue); err != nil {
-		t.Fatal(err)
-	}
-	q := StepQueue{Queue: testQueue, Templates: []uuid.UUID{w.template}}
-	var g errgroup.Group
-	for range 4 {
-		g.Go(func() error {
-			return WithPlanner(t.Context(), w.Pool, func(db DB) error {
-				_, err := ResendSteps(t.Context(), db, q, Rest{}, time.Hour)
-				return err
-			})
-		})
-	}
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	found, err := Check(t.Context(), w.Pool, testQueues())
-	if len(found) != 0 || err != nil {
-		t.Errorf("%d violations, such as %v, %v", len(found), found[:min(1, len(found))], err)
-	}
 }

@@ -1,0 +1,167 @@
+package worker_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/enginetest"
+	"github.com/tasker-systems/tasker-go/internal/liveness"
+	"github.com/tasker-systems/tasker-go/taskertest"
+)
+
+// blocking returns a handler that says how much time it is given and then waits
+// to be told to stop.
+func blocking() (handlers enginetest.Handlers, left chan time.Duration) {
+	left = make(chan time.Duration, 100)
+	return enginetest.Handlers{"work": func(ctx context.Context, _ *tasker.Step) (any, error) {
+		deadline, _ := ctx.Deadline()
+		left <- time.Until(deadline)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, left
+}
+
+// TestRunningStepsFollowTheSettings looks at a step that runs, and at the entry
+// of its worker in the registry.
+func TestRunningStepsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.system.worker_id", "worker.system.worker_type",
+		"worker.event_system.timing.processing_timeout_seconds", "worker.event_system.timing.visibility_timeout_seconds")
+	tests := []struct {
+		settings      enginetest.Settings
+		worker        string
+		timeout       time.Duration // of the handler; at least half of it is left
+		lease, atMost float64       // seconds, at least half of them left
+	}{
+		{enginetest.Settings{
+			"worker.system.worker_id": "'one'", "worker.system.worker_type": "'small'",
+			"worker.event_system.timing.processing_timeout_seconds": "100",
+			"worker.event_system.timing.visibility_timeout_seconds": "200",
+		}, "one small", 100 * time.Second, 100, 200},
+		{enginetest.Settings{
+			"worker.system.worker_id": "'two'", "worker.system.worker_type": "'large'",
+			"worker.event_system.timing.processing_timeout_seconds": "300",
+			"worker.event_system.timing.visibility_timeout_seconds": "600",
+		}, "two large", 300 * time.Second, 300, 600},
+	}
+	for _, tt := range tests {
+		t.Run(tt.worker, func(t *testing.T) {
+			t.Parallel()
+			tt.settings["common.queues.pgmq.shutdown_timeout_seconds"] = "1"
+			handlers, left := blocking()
+			e := enginetest.Start(t, enginetest.Options{
+				Deployment: enginetest.Split, Templates: taskertest.YAML(single), Handlers: handlers, Settings: tt.settings,
+			})
+			e.Create("single", nil)
+			if got := enginetest.Receive(t, left); got > tt.timeout || got < tt.timeout/2 {
+				t.Errorf("the handler has %s, want %s", got, tt.timeout)
+			}
+			lease := enginetest.Query[float64](e, `select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_worker_test_queue`)
+			if lease > tt.atMost || lease < tt.lease {
+				t.Errorf("the step is claimed for %v s, want %v", lease, tt.atMost)
+			}
+			if got := enginetest.Query[string](e, `select worker_id || ' ' || worker_type from tasker.workers`); got != tt.worker {
+				t.Errorf("the registry shows %s, want %s", got, tt.worker)
+			}
+		})
+	}
+}
+
+// TestReadsFollowTheSettings has sixty steps wait for a worker: under load it
+// claims fifty times the batch size in one transaction.
+func TestReadsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.system.queue_config.batch_size")
+	for batch, transactions := range map[string]int{"1": 2, "2": 1} {
+		t.Run(batch, func(t *testing.T) {
+			t.Parallel()
+			const steps = 60
+			handlers, _ := blocking()
+			e := enginetest.Start(t, enginetest.Options{
+				Deployment: enginetest.None, Templates: taskertest.YAML(single),
+				Settings: enginetest.Settings{
+					"worker.system.queue_config.batch_size":              batch,
+					"worker.system.step_processing.max_concurrent_steps": "500",
+					"common.queues.pgmq.shutdown_timeout_seconds":        "1",
+				},
+			})
+			e.StartWorker(handlers).Stop() // registers the template
+			for range steps {
+				e.Create("single", nil)
+			}
+			e.StartWorker(handlers)
+			e.Await(`select count(*) = $1 from tasker.steps where state = 'in_progress'`, steps)
+			if got := enginetest.Query[int](e, `select count(distinct xmin::text) from tasker.steps`); got != transactions {
+				t.Errorf("claimed in %d transactions, want %d", got, transactions)
+			}
+		})
+	}
+}
+
+// records passes on what is logged with an attribute retry_in.
+type records struct {
+	slog.Handler
+	retries chan time.Duration
+}
+
+func (r records) Handle(ctx context.Context, record slog.Record) error {
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "retry_in" {
+			select {
+			case r.retries <- a.Value.Duration():
+			default:
+			}
+		}
+		return true
+	})
+	return r.Handler.Handle(ctx, record)
+}
+
+const listens = `
+	select count(*) = 1
+	from pg_stat_activity
+	where datname = current_database() and (query like 'listen %' or query = '-- ping')`
+
+// TestListenerFollowsTheSettings cuts the connection that listens: when the
+// worker will connect again. Before, it has been silent for a second, after
+// which one worker probes it and the other does not.
+func TestListenerFollowsTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.system.listener.retry_interval_seconds", "worker.system.listener.event_timeout_seconds")
+	start := func(eventTimeout, retryInterval string) (*enginetest.Engine, records) {
+		e := enginetest.Start(t, enginetest.Options{
+			Deployment: enginetest.None, Templates: taskertest.YAML(single),
+			Settings: enginetest.Settings{
+				"worker.system.listener.event_timeout_seconds":  eventTimeout,
+				"worker.system.listener.retry_interval_seconds": retryInterval,
+			},
+		})
+		log := records{e.Log.Handler(), make(chan time.Duration, 1)}
+		e.Log = slog.New(log)
+		e.StartWorker(nil)
+		e.Await(listens)
+		return e, log
+	}
+	patient, patientLog := start("60", "60")
+	probing, probingLog := start("1", "90") // started last, and yet the first to probe
+	probing.Await(listens + ` and bool_or(query = '-- ping')`)
+	if enginetest.Query[bool](patient, listens+` and bool_or(query = '-- ping')`) {
+		t.Error("a worker probes its connection before the time")
+	}
+	for _, tt := range []struct {
+		e    *enginetest.Engine
+		log  records
+		want time.Duration
+	}{{patient, patientLog, time.Minute}, {probing, probingLog, 90 * time.Second}} {
+		tt.e.Exec(`
+			select pg_terminate_backend(pid)
+			from pg_stat_activity
+			where datname = current_database() and (query like 'listen %' or query = '-- ping')`)
+		if got := enginetest.Receive(t, tt.log.retries); got != tt.want {
+			t.Errorf("connects again in %s, want %s", got, tt.want)
+		}
+	}
+}
