@@ -34,8 +34,8 @@ func start(t *testing.T) *enginetest.Engine {
 	})
 }
 
-func request(context any) client.Request {
-	return client.Request{Namespace: "test", Template: "echo", Context: context}
+func request(input any) client.Request {
+	return client.Request{Namespace: "test", Template: "echo", Context: input}
 }
 
 // TestCreateTasks creates tasks of several templates in one call; the ids are in
@@ -119,17 +119,33 @@ func TestCreateTasksRefuses(t *testing.T) {
 	}{
 		{"none", nil, client.ErrInvalid, []string{"0 tasks; one call creates 1 to 10000"}},
 		{"too many", many, client.ErrInvalid, []string{"10001 tasks"}},
-		{"unknown template", []client.Request{request(nil), {Namespace: "test", Template: "nope"}}, client.ErrUnknownTemplate,
-			[]string{"unknown template test/nope; is a worker that registers it running?"}},
-		{"unknown version", []client.Request{{Namespace: "test", Template: "echo", Version: "9.0.0"}}, client.ErrUnknownTemplate,
-			[]string{"test/echo/9.0.0"}},
+		{
+			"unknown template",
+			[]client.Request{request(nil), {Namespace: "test", Template: "nope"}},
+			client.ErrUnknownTemplate,
+			[]string{"unknown template test/nope; is a worker that registers it running?"},
+		},
+		{
+			"unknown version",
+			[]client.Request{{Namespace: "test", Template: "echo", Version: "9.0.0"}},
+			client.ErrUnknownTemplate,
+			[]string{"test/echo/9.0.0"},
+		},
 		{"no name", []client.Request{{}}, client.ErrInvalid, []string{"the template needs a namespace and a name"}},
-		{"several problems", []client.Request{request(nil), request([]int{1}), request("x")}, client.ErrInvalid,
-			[]string{"task 2: the context must be a JSON object", "task 3: the context must be a JSON object"}},
+		{
+			"several problems",
+			[]client.Request{request(nil), request([]int{1}), request("x")},
+			client.ErrInvalid,
+			[]string{"task 2: the context must be a JSON object", "task 3: the context must be a JSON object"},
+		},
 		{"not JSON", []client.Request{request(json.RawMessage(`{"a":`))}, client.ErrInvalid, []string{"encode the context of task 1"}},
 		{"not encodable", []client.Request{request(make(chan int))}, client.ErrInvalid, []string{"unsupported type: chan int"}},
-		{"too large", []client.Request{request(map[string]string{"a": strings.Repeat("x", 1<<20)})}, client.ErrInvalid,
-			[]string{"the context has 1048584 bytes; at most 1048576 are allowed"}},
+		{
+			"too large",
+			[]client.Request{request(map[string]string{"a": strings.Repeat("x", 1<<20)})},
+			client.ErrInvalid,
+			[]string{"the context has 1048584 bytes; at most 1048576 are allowed"},
+		},
 		{"NUL", []client.Request{request(nil), request(map[string]string{"a": "\x00"})}, client.ErrInvalid, []string{"PostgreSQL cannot store it", `\u0000`}},
 	}
 	for _, tt := range tests {
@@ -153,8 +169,8 @@ func TestCreateTasksRefuses(t *testing.T) {
 func TestLargestContext(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	context := json.RawMessage(`{"a":"` + strings.Repeat("x", 1<<20-8) + `"}`)
-	id, err := e.Client.CreateTask(t.Context(), request(context))
+	input := json.RawMessage(`{"a":"` + strings.Repeat("x", 1<<20-8) + `"}`)
+	id, err := e.Client.CreateTask(t.Context(), request(input))
 	if err != nil {
 		t.Fatal(err)
 	}

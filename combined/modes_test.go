@@ -11,6 +11,7 @@ import (
 	"github.com/tasker-systems/tasker-go/combined"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/enginetest"
+	"github.com/tasker-systems/tasker-go/internal/liveness"
 	"github.com/tasker-systems/tasker-go/internal/testdb"
 	"github.com/tasker-systems/tasker-go/orchestration"
 	"github.com/tasker-systems/tasker-go/taskertest"
@@ -31,6 +32,7 @@ func mode(m config.DeploymentMode) enginetest.Settings {
 // TestModes runs a chain, one of whose steps is tried twice, in each mode.
 func TestModes(t *testing.T) {
 	t.Parallel()
+	liveness.Covers(t, "orchestration.event_systems.orchestration.deployment_mode", "worker.event_system.deployment_mode")
 	const chain = `
 name: chain
 namespace: test
@@ -141,12 +143,18 @@ func TestRunRefuses(t *testing.T) {
 		{"no orchestration", func(cfg *config.Config) { cfg.Orchestration = nil }, valid, orchestration.ErrNoSection.Error()},
 		{"no worker", func(cfg *config.Config) { cfg.Worker = nil }, valid, worker.ErrNoSection.Error()},
 		{"bad template", func(*config.Config) {}, "name: a", "load templates: template1.yaml:"},
-		{"long queue name", func(cfg *config.Config) { cfg.Common.Queues.WorkerNamespace = strings.Repeat("w", 40) }, valid,
-			"shorten the namespace or common.queues.naming_pattern"},
-		{"no schema", func(cfg *config.Config) { cfg.Common.Database.URL = empty }, valid,
-			"lacks migration 0001_tasker.sql; run `tasker-cli db migrate`"},
-		{"no server", func(cfg *config.Config) { cfg.Common.Database.URL = "postgresql://tasker:hunter2@127.0.0.1:1/tasker" }, valid,
-			"connect to PostgreSQL at 127.0.0.1:1/tasker: "},
+		{
+			"long queue name", func(cfg *config.Config) { cfg.Common.Queues.WorkerNamespace = strings.Repeat("w", 40) }, valid,
+			"shorten the namespace or common.queues.naming_pattern",
+		},
+		{
+			"no schema", func(cfg *config.Config) { cfg.Common.Database.URL = empty }, valid,
+			"lacks migration 0001_tasker.sql; run `tasker-cli db migrate`",
+		},
+		{
+			"no server", func(cfg *config.Config) { cfg.Common.Database.URL = "postgresql://tasker:hunter2@127.0.0.1:1/tasker" }, valid,
+			"connect to PostgreSQL at 127.0.0.1:1/tasker: ",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // checker holds a configuration against the rules that look at more than one
 // key or at more than a range. Rules X1 to X26 are named as in the table of
-// docs/configuration.md.
+// docs/configuration-errors.md.
 type checker struct {
 	cfg     *Config
 	tree    *tomltree.Value

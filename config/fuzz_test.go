@@ -18,10 +18,11 @@ func FuzzLoad(f *testing.F) {
 		"", "[common.database.pool]\nmax_connections = 5000", "[common.database]\nurl = '${DATABASE_URL:?x}'",
 		"[worker.system]\nworker_id = '${TASKER_WORKER_ID:-${TASKER_API_KEY-x}}'", "[orchestration.backoff]\ndefault_backoff_seconds = {0 = 9}",
 		"[[orchestration.system.web.auth.protected_routes]]\nmethod = 'GET'", "[common.circuit_breakers.component_configs.x]\ntimeout_seconds = 1",
-		"environment = 'test'\n[orchestration]\nmode = 'x'", "[database]\nurl = 'x'", "common = 1", "[common.database.pool]\nmax_connections = '${TASKER_WORKER_ID}'",
+		"environment = 'test'\n[orchestration]\nmode = 'x'", "[database]\nurl = 'x'", "common = 1", "[worker.system]\nworker_id = '${TASKER_WORKER_ID}'", "[common.database.pool]\nmax_connections = '${TASKER_WORKER_ID}'",
 	} {
 		f.Add(overlay, "7")
 		f.Add(overlay, "postgres://u:p@h/x")
+		f.Add(overlay, "\xff")
 	}
 	f.Fuzz(func(t *testing.T, overlay, value string) {
 		const mark = "hunter2hunter2"

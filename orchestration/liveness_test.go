@@ -159,7 +159,9 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	cfg, err := config.LoadCombined(config.Options{
 		Environment: "test",
-		LookupEnv:   func(name string) (string, bool) { return map[string]string{"DATABASE_URL": testdb.New(t)}[name], name == "DATABASE_URL" },
+		LookupEnv: func(name string) (string, bool) {
+			return map[string]string{"DATABASE_URL": testdb.New(t)}[name], name == "DATABASE_URL"
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package orchestration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/enginetest"
+	"github.com/tasker-systems/tasker-go/internal/liveness"
 	"github.com/tasker-systems/tasker-go/orchestration"
 	"github.com/tasker-systems/tasker-go/taskertest"
 )
@@ -41,6 +43,7 @@ const leaseTaken = `select count(*) = 1 from tasker.leases where expires_at > cl
 // lives, and takes over when it has stopped.
 func TestStandaloneIsAlone(t *testing.T) {
 	t.Parallel()
+	liveness.Covers(t, "orchestration.system.mode")
 	e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None, Templates: taskertest.YAML(pair), Settings: standalone})
 	first := e.StartOrchestrator()
 	e.Await(leaseTaken)
@@ -89,7 +92,7 @@ func TestDistributed(t *testing.T) {
 
 func TestRunRefusesWithoutSection(t *testing.T) {
 	t.Parallel()
-	if err := orchestration.Run(t.Context(), &config.Config{}, nil); err != orchestration.ErrNoSection {
+	if err := orchestration.Run(t.Context(), &config.Config{}, nil); !errors.Is(err, orchestration.ErrNoSection) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -36,21 +36,40 @@ func TestComplete(t *testing.T) {
 		group []outcome.Outcome
 		want  map[string]string
 	}{
-		{"both in the batch", nil, []outcome.Outcome{reported("left", 2, 1, "1"), reported("right", 3, 1, "2")},
-			map[string]string{"left": "1", "right": "2"}},
-		{"one in the batch", map[string]string{"left": "1"}, []outcome.Outcome{reported("right", 3, 1, "2")},
-			map[string]string{"left": "1", "right": "2"}},
-		{"another task's, another step's", map[string]string{"left": "1"},
+		{
+			"both in the batch", nil,
+			[]outcome.Outcome{reported("left", 2, 1, "1"), reported("right", 3, 1, "2")},
+			map[string]string{"left": "1", "right": "2"},
+		},
+		{
+			"one in the batch",
+			map[string]string{"left": "1"},
+			[]outcome.Outcome{reported("right", 3, 1, "2")},
+			map[string]string{"left": "1", "right": "2"},
+		},
+		{
+			"another task's, another step's",
+			map[string]string{"left": "1"},
 			[]outcome.Outcome{other, reported("right", 3, 1, "2"), reported("elsewhere", 5, 1, "3")},
-			map[string]string{"left": "1", "right": "2"}},
-		{"late result of a step that is over", map[string]string{"left": "1"},
+			map[string]string{"left": "1", "right": "2"},
+		},
+		{
+			"late result of a step that is over",
+			map[string]string{"left": "1"},
 			[]outcome.Outcome{reported("right", 3, 1, "2"), reported("left", 2, 1, "9")},
-			map[string]string{"left": "1", "right": "2"}},
-		{"late result after the one that counts", nil,
+			map[string]string{"left": "1", "right": "2"},
+		},
+		{
+			"late result after the one that counts", nil,
 			[]outcome.Outcome{reported("left", 2, 2, "1"), reported("left", 2, 1, "9"), reported("right", 3, 1, "2")},
-			map[string]string{"left": "1", "right": "2"}},
-		{"late failure", map[string]string{"left": "1"}, []outcome.Outcome{reported("left", 2, 1, ""), reported("right", 3, 1, "2")},
-			map[string]string{"left": "1", "right": "2"}},
+			map[string]string{"left": "1", "right": "2"},
+		},
+		{
+			"late failure",
+			map[string]string{"left": "1"},
+			[]outcome.Outcome{reported("left", 2, 1, ""), reported("right", 3, 1, "2")},
+			map[string]string{"left": "1", "right": "2"},
+		},
 	}
 	for _, tt := range tests {
 		steps := []postgres.ClaimedStep{{

@@ -120,14 +120,17 @@ func (r records) Handle(ctx context.Context, record slog.Record) error {
 	return r.Handler.Handle(ctx, record)
 }
 
-const listens = `
-	select count(*) = 1
-	from pg_stat_activity
-	where datname = current_database() and (query like 'listen %' or query = '-- ping')`
+// listening is the connection of a worker that waits for notifications, and
+// probes says whether it has been probed since it began to.
+const (
+	listening = `from pg_stat_activity where datname = current_database() and (query like 'listen %' or query = '-- ping')`
+	listens   = `select count(*) = 1 ` + listening
+	probes    = `select coalesce(bool_or(query = '-- ping'), false) ` + listening
+)
 
-// TestListenerFollowsTheSettings cuts the connection that listens: when the
-// worker will connect again. Before, it has been silent for a second, after
-// which one worker probes it and the other does not.
+// TestListenerFollowsTheSettings leaves the connections that listen silent for a
+// second, after which one worker probes its own and the other does not, and then
+// cuts them: how long the workers wait before they connect again.
 func TestListenerFollowsTheSettings(t *testing.T) {
 	t.Parallel()
 	liveness.Covers(t, "worker.system.listener.retry_interval_seconds", "worker.system.listener.event_timeout_seconds")
@@ -147,8 +150,8 @@ func TestListenerFollowsTheSettings(t *testing.T) {
 	}
 	patient, patientLog := start("60", "60")
 	probing, probingLog := start("1", "90") // started last, and yet the first to probe
-	probing.Await(listens + ` and bool_or(query = '-- ping')`)
-	if enginetest.Query[bool](patient, listens+` and bool_or(query = '-- ping')`) {
+	probing.Await(probes)
+	if enginetest.Query[bool](patient, probes) {
 		t.Error("a worker probes its connection before the time")
 	}
 	for _, tt := range []struct {
@@ -156,10 +159,7 @@ func TestListenerFollowsTheSettings(t *testing.T) {
 		log  records
 		want time.Duration
 	}{{patient, patientLog, time.Minute}, {probing, probingLog, 90 * time.Second}} {
-		tt.e.Exec(`
-			select pg_terminate_backend(pid)
-			from pg_stat_activity
-			where datname = current_database() and (query like 'listen %' or query = '-- ping')`)
+		tt.e.Exec(`select pg_terminate_backend(pid) ` + listening)
 		if got := enginetest.Receive(t, tt.log.retries); got != tt.want {
 			t.Errorf("connects again in %s, want %s", got, tt.want)
 		}

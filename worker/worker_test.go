@@ -11,6 +11,7 @@ import (
 	"github.com/tasker-systems/tasker-go/client"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/enginetest"
+	"github.com/tasker-systems/tasker-go/internal/liveness"
 	"github.com/tasker-systems/tasker-go/taskertest"
 	"github.com/tasker-systems/tasker-go/worker"
 )
@@ -37,6 +38,7 @@ func ok(context.Context, *tasker.Step) (any, error) { return "ok", nil }
 // the handler returns in the end changes nothing.
 func TestHandlerThatIgnoresItsDeadline(t *testing.T) {
 	t.Parallel()
+	liveness.Covers(t, "worker.system.step_processing.max_concurrent_steps")
 	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
 		release := make(chan struct{})
 		var returned atomic.Bool
@@ -119,6 +121,7 @@ func expire(e *enginetest.Engine) {
 // TestLosingAgainAndAgain: a step that kills its workers is given up.
 func TestLosingAgainAndAgain(t *testing.T) {
 	t.Parallel()
+	liveness.Covers(t, "worker.event_system.processing.max_retries")
 	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
 		started := make(chan struct{}, 100)
 		e := enginetest.Start(t, enginetest.Options{
@@ -265,6 +268,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 // TestRunRefuses lists what keeps a worker from starting.
 func TestRunRefuses(t *testing.T) {
 	t.Parallel()
+	liveness.Covers(t, "common.task_templates.template_path")
 	e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None})
 	tests := []struct {
 		name   string

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/tasker-systems/tasker-go/config"
-	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
 // Covers marks the calling test as the behaviour test of settings: it fails if
@@ -32,16 +31,13 @@ func Covers(t testing.TB, keys ...string) {
 	}
 }
 
-// Leaves returns the keys of all settings in the order of the reference, lists
-// of tables among them.
+// Leaves returns the keys of all settings, in the order of the reference.
 func Leaves() []string {
-	var keys []string
-	config.Reference().Walk(func(e *config.Entry) {
-		inList := len(keys) > 0 && strings.HasPrefix(e.Key, keys[len(keys)-1]+".")
-		if !inList && (e.Kind == tomltree.Leaf || e.Kind == tomltree.Rows) {
-			keys = append(keys, e.Key)
-		}
-	})
+	fields := config.Fields()
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = f.Key
+	}
 	return keys
 }
 

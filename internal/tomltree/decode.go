@@ -250,6 +250,10 @@ func (d *decoder) scalar(f *fieldPlan, v *Value, into reflect.Value) {
 
 // text checks a string against the tags of its field.
 func (d *decoder) text(f *fieldPlan, v *Value) bool {
+	if !utf8.ValidString(v.text) { // files are, variables need not be
+		d.problem(v, Problem{Code: "wrong-type", Pos: v.Pos(), Message: "is not UTF-8, want a string"})
+		return false
+	}
 	if n := utf8.RuneCountInString(v.text); !f.length.holds(float64(n)) {
 		message := "is empty"
 		if n > 0 {

@@ -125,6 +125,7 @@ func TestDecodeOne(t *testing.T) {
 		{`on = "true"`, "on is \"true\", want true or false = fix: write it without the quotes"},
 		{`name = ""`, "name is empty"},
 		{`name = "müßig?"`, "name has 6 characters, want 1 to 5"},
+		{`name = "${BYTES}"`, "name is not UTF-8, want a string"},
 		{`name = 5`, "name is 5, want a string = fix: write it in quotes"},
 		{`level = "Low"`, "level is \"Low\", want one of low, high = fix: did you mean \"low\"?"},
 		{`level = "${A}"`, "level has a value that does not fit, want one of low, high"},
@@ -156,10 +157,10 @@ func TestDecodeOne(t *testing.T) {
 			if strings.HasPrefix(c.over, "waits = {") || c.over == "option = true" || strings.HasPrefix(c.over, "inner = [") {
 				problems = nil // the clash of shapes is not the matter here
 			}
-			vars := map[string]string{"A": "30", "BAD": "30abc", "BIG": "5000", "MAIL": "a@b"}
+			vars := map[string]string{"A": "30", "BAD": "30abc", "BIG": "5000", "MAIL": "a@b", "BYTES": "\xff"}
 			tree, _, more := Expand(tree, Variables{
 				Lookup:  func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
-				Allowed: []string{"A", "BAD", "BIG", "MAIL", "NONE"},
+				Allowed: []string{"A", "BAD", "BIG", "BYTES", "MAIL", "NONE"},
 			})
 			var into sample
 			unsure, found := sampleSchema.Decode(tree, &into)

@@ -20,6 +20,7 @@ func Parse(name string, data []byte, mask ...string) (*Value, []Problem) {
 	src := strings.TrimPrefix(string(data), "\ufeff")
 	scanner, _ := scanners.Get().(*unstable.Parser)
 	p := &parser{Parser: scanner, file: &file{name: name, src: src, mask: mask}}
+	p.reserve()
 	p.Reset(data[len(data)-len(src):])
 	root := p.newTable(byHeader, 0, 0)
 	p.document(root)
@@ -318,7 +319,7 @@ func (p *parser) nextItem(at uint32) uint32 {
 }
 
 func (p *parser) skip(at uint32, blanks string) uint32 {
-	for strings.IndexByte(blanks, p.file.src[at]) >= 0 {
+	for c := p.file.src[at]; c <= ',' && strings.IndexByte(blanks, c) >= 0; c = p.file.src[at] {
 		at++
 	}
 	return at
@@ -352,11 +353,20 @@ func (p *parser) newTable(r role, start, end uint32) *Value {
 	return t
 }
 
+// reserve makes room for the values and entries of the file: one for each key,
+// and for each table half as many again as the inner parts of headers may need.
+func (p *parser) reserve() {
+	tables := strings.Count(p.file.src, "\n[")
+	values := strings.Count(p.file.src, "=") + tables + tables/2 + 4
+	p.slab = make([]Value, values)
+	p.entries = make([]entry, values+tables)
+}
+
 // newEntries returns room for the entries of a small table.
 func (p *parser) newEntries() []entry {
 	const room = 4
 	if len(p.entries) < room {
-		p.entries = make([]entry, 16*room)
+		p.entries = make([]entry, 8*room)
 	}
 	list := p.entries[:0:room]
 	p.entries = p.entries[room:]
@@ -365,7 +375,7 @@ func (p *parser) newEntries() []entry {
 
 func (p *parser) newValue(kind Kind, start, end uint32) *Value {
 	if len(p.slab) == 0 {
-		p.slab = make([]Value, 32)
+		p.slab = make([]Value, 16)
 	}
 	v := &p.slab[0]
 	p.slab = p.slab[1:]

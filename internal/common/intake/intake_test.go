@@ -30,8 +30,11 @@ func TestProblems(t *testing.T) {
 		{"no context", Request{Template: name}, nil},
 		{"empty object", Request{Template: name, Context: json.RawMessage(" {}\n")}, nil},
 		{"no namespace", Request{Template: postgres.TemplateName{Name: "a"}}, []string{"the template needs a namespace and a name"}},
-		{"no name, no object", Request{Template: postgres.TemplateName{Namespace: "test"}, Context: json.RawMessage(`1`)},
-			[]string{"the template needs a namespace and a name", "the context must be a JSON object"}},
+		{
+			"no name, no object",
+			Request{Template: postgres.TemplateName{Namespace: "test"}, Context: json.RawMessage(`1`)},
+			[]string{"the template needs a namespace and a name", "the context must be a JSON object"},
+		},
 		{"array", Request{Template: name, Context: json.RawMessage(`[{}]`)}, []string{"the context must be a JSON object"}},
 		{"half", Request{Template: name, Context: json.RawMessage(`{"a":`)}, []string{"the context is not valid JSON"}},
 		{"two", Request{Template: name, Context: json.RawMessage(`{} {}`)}, []string{"the context is not valid JSON"}},

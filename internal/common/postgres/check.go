@@ -140,8 +140,10 @@ func messageInvariants(queues Queues) []Invariant {
 	return []Invariant{
 		{"I1a", "is enqueued and has no message in the queue of its namespace", withoutMessage(steps, `'enqueued'`)},
 		{"I1b", "waits for its retry and has no message to bring it", withoutMessage(steps, `'waiting_for_retry'`)},
-		{"I1c", "has reported and has no message in the results queue",
-			withoutMessage(results, `'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`)},
+		{
+			"I1c", "has reported and has no message in the results queue",
+			withoutMessage(results, `'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`),
+		},
 		{"I2a", "has several messages for one claim", repeatedMessages(steps,
 			`'enqueued', 'in_progress', 'waiting_for_retry'`)},
 		{"I2b", "has reported several times under one claim", repeatedMessages(results,

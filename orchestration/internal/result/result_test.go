@@ -30,10 +30,18 @@ func TestNext(t *testing.T) {
 		{"asked for later", Attempt{Number: 1, MaxAttempts: 3}, outcome.Failure{RetryAfter: 5.5}, 5500 * time.Millisecond, true},
 		{"asked for much later", Attempt{Number: 1, MaxAttempts: 3}, outcome.Failure{RetryAfter: 3600}, time.Minute, true},
 		{"asked for later, at the last", Attempt{Number: 3, MaxAttempts: 3}, outcome.Failure{RetryAfter: 5}, 0, false},
-		{"the template's backoff", Attempt{Number: 2, MaxAttempts: 3, Retry: templates.Retry{Backoff: templates.BackoffLinear, BackoffBase: 10}},
-			outcome.Failure{}, 20 * time.Millisecond, true},
-		{"the request goes before the template", Attempt{Number: 2, MaxAttempts: 3, Retry: templates.Retry{Backoff: templates.BackoffNone}},
-			outcome.Failure{RetryAfter: 5}, 5 * time.Second, true},
+		{
+			"the template's backoff",
+			Attempt{Number: 2, MaxAttempts: 3, Retry: templates.Retry{Backoff: templates.BackoffLinear, BackoffBase: 10}},
+			outcome.Failure{},
+			20 * time.Millisecond, true,
+		},
+		{
+			"the request goes before the template",
+			Attempt{Number: 2, MaxAttempts: 3, Retry: templates.Retry{Backoff: templates.BackoffNone}},
+			outcome.Failure{RetryAfter: 5},
+			5 * time.Second, true,
+		},
 	}
 	for _, tt := range tests {
 		if delay, again := Next(cfg, tt.attempt, &tt.failure); delay != tt.delay || again != tt.again {
