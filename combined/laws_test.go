@@ -67,27 +67,27 @@ func act(_ context.Context, s *tasker.Step) (any, error) {
 // after the other: both come to the same end.
 func TestLikeInMemory(t *testing.T) {
 	t.Parallel()
-	const workflows, tasks = 40, 3
+	const workflows, tasks = 60, 3
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	documents := make([]string, workflows)
-	for i := range documents {
-		documents[i] = randomTemplate(random, fmt.Sprintf("random%d", i))
-	}
-	files := taskertest.YAML(documents...)
 	handlers := tasker.NewHandlers()
 	handlers.Add("act", tasker.HandlerFunc(act))
+	documents := make([]string, workflows)
+	inMemory := make([]*taskertest.Outcome, workflows)
+	for i := range documents {
+		name := fmt.Sprintf("random%d", i)
+		documents[i] = randomTemplate(random, name)
+		inMemory[i] = taskertest.RunWorkflow(t, handlers, taskertest.YAML(documents[i]), "test/"+name, nil)
+	}
 	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
-		e := enginetest.Start(t, enginetest.Options{Deployment: d, Templates: files, Handlers: enginetest.Handlers{"act": act}})
+		e := enginetest.Start(t, enginetest.Options{Deployment: d, Templates: taskertest.YAML(documents...), Handlers: enginetest.Handlers{"act": act}})
 		ids := make([]string, workflows*tasks)
 		for i := range ids {
 			ids[i] = e.Create(fmt.Sprintf("random%d", i%workflows), nil)
 		}
 		for i, id := range ids {
-			name := fmt.Sprintf("random%d", i%workflows)
-			want := taskertest.RunWorkflow(t, handlers, files, "test/"+name, nil)
-			got := e.Wait(id)
+			name, want, got := fmt.Sprintf("random%d", i%workflows), inMemory[i%workflows], e.Wait(id)
 			if got.State != want.State {
 				t.Errorf("%s is %s, in memory %s\n%s", name, got.State, want.State, documents[i%workflows])
 			}

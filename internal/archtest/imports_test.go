@@ -81,7 +81,7 @@ internal/enginetest               : . client combined config orchestration worke
 internal/e2e                      : orchestration worker
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
 internal/liveness                 : . config golang.org/x/tools/*
-test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rogpeppe/go-internal/* go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
+test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
 `
 
 // TestImports holds the module to the policy.

@@ -20,7 +20,7 @@ func TestNodes(t *testing.T) {
 	})
 	want := `section; on leaf; level leaf low|high; password leaf ..8; inner section; inner.size leaf 1..100; inner.share leaf 0..1; ` +
 		`option section optional; option.size leaf 1..100; option.share leaf 0..1; named named; named.* section; named.*.size leaf 1..100; ` +
-		`named.*.share leaf 0..1; waits leaf 0..601..3; levels leaf optional low|high; rows rows optional; rows.* section; rows.*.size leaf 1..100; ` +
+		`named.*.share leaf 0..1; waits leaf 0..601..3; levels leaf optional low|high; rows ` + `rows optional; rows.* section; rows.*.size leaf 1..100; ` +
 		`rows.*.share leaf 0..1; mail leaf optional mail; extra section optional; extra.depth leaf optional 1..10; name leaf 1..5`
 	if text := strings.Join(got, "; "); text != want {
 		t.Errorf("nodes are\n%s\nwant\n%s", text, want)

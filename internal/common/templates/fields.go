@@ -52,19 +52,29 @@ const word = `[A-Za-z0-9][A-Za-z0-9_.-]*`
 
 // formats are the rules that a format tag can name.
 var formats = map[string]format{
-	"template_name": {regexp.MustCompile(`^` + word + `$`), 255,
-		"letters, digits, _ . - (the first a letter or digit), at most 255"},
-	"step_name": {regexp.MustCompile(`^` + word + `$`), 128,
-		"letters, digits, _ . - (the first a letter or digit), at most 128"},
-	"namespace": {regexp.MustCompile(`^[a-z0-9_]+$`), 29,
-		"lower-case letters, digits and _, at most 29"},
-	"event_name": {regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`), 255,
-		"lower-case words joined by dots, such as order.shipped"},
+	"template_name": {
+		regexp.MustCompile(`^` + word + `$`), 255,
+		"letters, digits, _ . - (the first a letter or digit), at most 255",
+	},
+	"step_name": {
+		regexp.MustCompile(`^` + word + `$`), 128,
+		"letters, digits, _ . - (the first a letter or digit), at most 128",
+	},
+	"namespace": {
+		regexp.MustCompile(`^[a-z0-9_]+$`), 29,
+		"lower-case letters, digits and _, at most 29",
+	},
+	"event_name": {
+		regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`), 255,
+		"lower-case words joined by dots, such as order.shipped",
+	},
 	// https://semver.org, sections 2, 9 and 10; the numbers fit into an int of SQL.
-	"version": {regexp.MustCompile(`^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})` +
-		`(-(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?` +
-		`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`), 16,
-		"a semantic version such as 1.0.0, at most 16 characters"},
+	"version": {
+		regexp.MustCompile(`^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})` +
+			`(-(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?` +
+			`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`), 16,
+		"a semantic version such as 1.0.0, at most 16 characters",
+	},
 }
 
 // complaint says what the rules in tag hold against the scalar v; empty means
