@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	tasker "github.com/tasker-systems/tasker-go"
@@ -63,12 +64,13 @@ func (e *Engine) StartOrchestrator() *Process {
 // its templates.
 func (e *Engine) StartWorker(handlers Handlers) *Process {
 	e.t.Helper()
-	before := Query[int](e, `select count(*) from tasker.workers`)
+	const workers = `from tasker.workers where role = 'worker'`
+	before := Query[int](e, `select count(*) `+workers)
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
 		cfg.Orchestration = nil
 		return worker.Run(ctx, cfg, handlers.set(), e.Log, worker.WithTemplates(e.Templates))
 	})
-	e.Await(`select count(*) > $1 from tasker.workers`, before)
+	e.Await(`select count(*) > $1 `+workers, before)
 	return p
 }
 
@@ -79,7 +81,7 @@ func (p *Process) Cancel() { p.cancel() }
 func (p *Process) Stop() {
 	p.e.t.Helper()
 	p.cancel()
-	if err := p.Wait(); err != nil {
+	if err := p.Wait(); err != nil && !errors.Is(err, context.Canceled) { // canceled: it was still starting
 		p.e.t.Errorf("the engine stopped with: %v", err)
 	}
 }
