@@ -29,12 +29,11 @@ func (r *runner) heartbeat(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := postgres.TouchWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
-			r.log.WarnContext(ctx, "heartbeat failed; trying again", "error", err)
-			continue
-		}
 		for queue, held := range r.held(time.Now()) {
 			r.extend(ctx, queue, held)
+		}
+		if err := postgres.TouchWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
+			r.log.WarnContext(ctx, "heartbeat failed; trying again", "error", err)
 		}
 	}
 }

@@ -120,6 +120,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Ro
 	if err := sys.Catalog.Register(ctx, role.Templates); err != nil {
 		return err
 	}
+	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
+		return err // a worker may report before any orchestrator has started
+	}
 	warnOfMissingHandlers(ctx, sys.Log, role)
 	spaces, err := spacesOf(sys, role.Templates)
 	if err != nil {

@@ -41,7 +41,7 @@ func plain(cfg config.Backoff, retry templates.Retry, attempt int) float64 {
 			return float64(list[attempt-1].Duration())
 		}
 		last := float64(list[len(list)-1].Duration())
-		return last * math.Pow(cfg.BackoffMultiplier, float64(attempt-len(list)))
+		return grow(last, math.Pow(cfg.BackoffMultiplier, float64(attempt-len(list))))
 	}
 	base := float64(list[0].Duration())
 	if retry.BackoffBase > 0 {
@@ -53,10 +53,19 @@ func plain(cfg config.Backoff, retry templates.Retry, attempt int) float64 {
 	case templates.BackoffLinear:
 		return base * float64(attempt)
 	case templates.BackoffFibonacci:
-		return base * fibonacci(attempt)
+		return grow(base, fibonacci(attempt))
 	case templates.BackoffExponential, "":
 	}
-	return base * math.Pow(cfg.BackoffMultiplier, float64(attempt-1))
+	return grow(base, math.Pow(cfg.BackoffMultiplier, float64(attempt-1)))
+}
+
+// grow is base times factor. No wait stays none, however often it grows: the
+// factor of a late attempt is infinite, and nothing times that is not a number.
+func grow(base, factor float64) float64 {
+	if base == 0 {
+		return 0
+	}
+	return base * factor
 }
 
 // fibonacci is 1, 1, 2, 3, 5, … as a float, so that it cannot overflow.
