@@ -6,9 +6,6 @@ import "github.com/tasker-systems/tasker-go/config/legacy"
 // table of all is in package legacy, which converts by it.
 type Former = legacy.Former
 
-// FormerKeys lists the keys of earlier layouts with what became of them.
-func FormerKeys() []Former { return legacy.Formers() }
-
 // FindFormer returns what became of a dotted key that stands in a file of that
 // section, "" meaning any, and where the key itself is now: "" if it was
 // removed.
