@@ -48,7 +48,7 @@ fmt: ## format the code
 
 .PHONY: generate
 generate: postgres ## write generated documents and golden files anew (make test checks them)
-	UPDATE_GOLDEN=1 go test -count=1 -run TestTexts ./config # what the others embed
+	UPDATE_GOLDEN=1 go test -count=1 -run 'TestTexts|TestEveryLeafIsLive' ./config ./internal/liveness # what the others embed
 	UPDATE_GOLDEN=1 $(with_postgres) go test -count=1 ./...
 
 .PHONY: postgres cc

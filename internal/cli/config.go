@@ -29,6 +29,7 @@ func newConfigCommand(env Env) *cobra.Command {
 		newConfigDumpCommand(env),
 		newConfigEnvCommand(env),
 		newConfigLintCommand(env),
+		newConfigDetectUnusedCommand(env),
 		newConfigMigrateCommand(env),
 		newConfigTestCommand(env),
 		newConfigSchemaCommand(env),

@@ -156,7 +156,8 @@ func referenceDocument() ([]byte, error) {
 		"docs`; `tasker-cli config explain KEY` says the same of one key, with its value in each environment.\n" +
 		"How files are found and laid over each other: [configuration.md](configuration.md).\n\n" +
 		"*Default* is the value of the shipped base, *overrides* are those of the shipped environments. A key\n" +
-		"marked † may be left out of every file.\n")
+		"marked † may be left out of every file. One that is **not yet live** is checked and kept, and no test\n" +
+		"proves that it changes what the system does; `tasker-cli config detect-unused` lists these.\n")
 	config.Reference().Walk(func(e *config.Entry) {
 		if !e.IsTable() || e.Key == "" {
 			return
@@ -197,6 +198,9 @@ func writeReference(b *bytes.Buffer, table *config.Entry, overrides map[string]s
 		description := sentence(e) + choicesText(e)
 		if e.Component != table.Component {
 			description += " Read by " + e.Component + "."
+		}
+		if isNotYetLive(e) {
+			description += " **Not yet live.**"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, cellText(kindText(e)), code(e.Base), overrides[e.Key], cellText(description))
 	}

@@ -54,6 +54,7 @@ type explained struct {
 	Required  bool             `json:"required"`
 	Secret    bool             `json:"secret,omitempty"`
 	Component string           `json:"component,omitempty"`
+	NotYet    bool             `json:"not_yet_live,omitempty"`
 	Values    []explainedValue `json:"values,omitempty"`
 	Keys      []explained      `json:"keys,omitempty"`
 }
@@ -235,7 +236,7 @@ func (x *explanation) browse(env Env, table *config.Entry) error {
 func newExplained(e *config.Entry) explained {
 	return explained{
 		Key: e.Key, Doc: e.Doc, Type: e.Type, Unit: e.Unit, Bounds: e.Bounds, Choices: e.Choices, Base: e.Base,
-		Required: !e.Optional, Secret: e.Secret, Component: e.Component,
+		Required: !e.Optional, Secret: e.Secret, Component: e.Component, NotYet: isNotYetLive(e),
 	}
 }
 
@@ -266,6 +267,9 @@ func printEntry(w io.Writer, e *config.Entry) {
 	}
 	if e.Component != "" {
 		fmt.Fprintf(w, "  read by      %s\n", e.Component)
+	}
+	if isNotYetLive(e) {
+		fmt.Fprintln(w, "  not yet live: no test proves that it changes what the system does")
 	}
 }
 

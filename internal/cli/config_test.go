@@ -141,7 +141,7 @@ func TestConfigExitCodes(t *testing.T) {
 			"generate", "generate -c common", "generate -c role -e test", "generate -c common -e prod", "generate x",
 			"generate -c common -e test --check", "validate -c role", "validate -e prod", "validate a b", "validate --all -e test",
 			"explain none", "explain batch_size", "explain database.url -e prod", "diff test", "diff test prod", "diff test production -c role", "diff test http://",
-			"dump -f xml", "dump -c role", "dump -e prod", "lint -e prod", "test", "init", "env x", "nothing", "schema x", "docs x",
+			"dump -f xml", "dump -c role", "dump -e prod", "lint -e prod", "detect-unused x", "test", "init", "env x", "nothing", "schema x", "docs x",
 		}},
 		{ExitIO, []string{
 			"generate -c common -e test -s " + nowhere, "generate -c common -e test -o " + nowhere, "generate -c common -e test --check -o " + nowhere,
@@ -170,7 +170,7 @@ func TestConfigExitCodes(t *testing.T) {
 // TestConfigCommandsHelp checks that every command has an explanation.
 func TestConfigCommandsHelp(t *testing.T) {
 	t.Parallel()
-	names := []string{"init", "validate", "generate", "explain", "diff", "dump", "env", "lint", "test", "schema", "docs"}
+	names := []string{"init", "validate", "generate", "explain", "diff", "dump", "env", "lint", "detect-unused", "test", "schema", "docs"}
 	stdout, _, _ := command(t, nil)
 	for _, name := range names {
 		if !strings.Contains(stdout, "\n  "+name) {

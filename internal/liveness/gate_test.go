@@ -39,6 +39,14 @@ func TestEveryLeafIsLive(t *testing.T) {
 	for _, problem := range compare(read, covered, listed) {
 		t.Error(problem)
 	}
+	// Whoever shortens the list runs this test, and not always that of the page.
+	page, err := os.ReadFile(root + "/docs/configuration-reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("UPDATE_GOLDEN") == "" && strings.Count(string(page), "**Not yet live.**") != len(listed) {
+		t.Error("docs/configuration-reference.md marks other settings as not yet live; UPDATE_GOLDEN=1 go test ./internal/cli writes it anew")
+	}
 	t.Logf("%d settings are live, %d not yet", len(covered), len(listed))
 }
 

@@ -12,16 +12,22 @@ import (
 	_ "embed" // of the list
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/tasker-systems/tasker-go/config"
 )
+
+// T is what [Covers] needs of a testing.TB: programs import this package for the
+// list, and package testing is none of theirs.
+type T interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
 
 // Covers marks the calling test as the behaviour test of settings: it fails if
 // one of them is ignored. Keys are dotted string literals, with * for a name of
 // one's own, since the gate finds them by reading the source. A key that the
 // tree does not have fails the test.
-func Covers(t testing.TB, keys ...string) {
+func Covers(t T, keys ...string) {
 	t.Helper()
 	leaves := Leaves()
 	for _, key := range keys {
