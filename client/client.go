@@ -34,6 +34,11 @@ var (
 	ErrNotFound        = postgres.ErrNotFound       // no such task
 )
 
+// A ContextError says of one value in the context of a task that the
+// input_schema of its template does not allow it. Find the first with
+// errors.AsType; the text of the whole error names them all.
+type ContextError = intake.ContextError
+
 // A Client creates tasks and reads them. It is safe for concurrent use.
 type Client struct {
 	pool    *pgxpool.Pool

@@ -332,3 +332,35 @@ func TestOnlyStandardSteps(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestInputSchema: all that is wrong with all contexts is said at once, and
+// nothing is created.
+func TestInputSchema(t *testing.T) {
+	t.Parallel()
+	e := enginetest.Start(t, enginetest.Options{
+		Deployment: enginetest.Combined, Handlers: handlers,
+		Templates: taskertest.YAML(`{name: echo, namespace: test, input_schema: {required: [n], properties: {n: {type: integer}}},
+			steps: [{name: only, handler: {callable: echo}}]}`),
+	})
+	_, err := e.Client.CreateTasks(t.Context(), []client.Request{request(nil), request(map[string]int{"n": 1}), request(map[string]string{"n": "x"})})
+	if !errors.Is(err, client.ErrInvalid) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{
+		"task 1: the context does not match the input_schema: missing property 'n'",
+		"task 3: the context at /n does not match the input_schema: got string, want integer",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	if first, ok := errors.AsType[*client.ContextError](err); !ok || first.Task != 0 || first.Pointer != "" {
+		t.Errorf("the first problem is %+v", first)
+	}
+	if n := enginetest.Query[int](e, `select count(*) from tasker.tasks`); n != 0 {
+		t.Errorf("%d tasks were created", n)
+	}
+	if task := e.Run("echo", map[string]int{"n": 1}); task.State != tasker.TaskComplete {
+		t.Errorf("the task is %s", task.State)
+	}
+}

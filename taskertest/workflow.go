@@ -38,11 +38,11 @@ func YAML(documents ...string) fs.FS {
 // complete, each attempt with its timeout, a failed one again until attempts are
 // used up or the error is permanent, branches that do not depend on a failed
 // step to their end. Only the waits are left out: backoff and the delays that
-// handlers ask for. Input schemas are not checked, and of step types there is
-// only standard.
+// handlers ask for. Of step types there is only standard.
 //
 // What is wrong with the call itself ends the test: templates with problems, no
-// such template, steps without a handler, a context that is not a JSON object.
+// such template, steps without a handler, a context that is not a JSON object or
+// does not match the template's input_schema.
 func RunWorkflow(t testing.TB, handlers *tasker.Handlers, fsys fs.FS, name string, input any) *Outcome {
 	t.Helper()
 	template, err := load(fsys, name)
@@ -58,6 +58,9 @@ func RunWorkflow(t testing.TB, handlers *tasker.Handlers, fsys fs.FS, name strin
 	raw := encode(t, "the context", input)
 	if !bytes.HasPrefix(raw, []byte("{")) {
 		t.Fatalf("the context must be a JSON object, not %s", raw)
+	}
+	if err := checkInput(template, raw); err != nil {
+		t.Fatal(err)
 	}
 	w := &workflow{
 		log: logTo(t), handlers: handlers, template: template, graph: template.Graph(),
@@ -112,6 +115,21 @@ func runnable(t *templates.Template, handlers *tasker.Handlers) error {
 	}
 	if len(problems) > 0 {
 		return fmt.Errorf("template %s/%s: %w", t.Namespace, t.Name, errors.Join(problems...))
+	}
+	return nil
+}
+
+// checkInput holds a context to the template's input_schema.
+func checkInput(t *templates.Template, input json.RawMessage) error {
+	if len(t.InputSchema) == 0 {
+		return nil
+	}
+	schema, err := templates.CompileSchema(t.InputSchema)
+	if err != nil {
+		return err
+	}
+	if violations := schema.Check(input); len(violations) > 0 {
+		return fmt.Errorf("the context does not match the input_schema of %s/%s:\n%w", t.Namespace, t.Name, violations)
 	}
 	return nil
 }

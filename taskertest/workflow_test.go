@@ -197,6 +197,10 @@ func TestRunWorkflowEndsTheTest(t *testing.T) {
 		want  string
 	}{
 		{"problems", taskertest.YAML("{name: it}"), "test/it", nil, "load templates: template1.yaml:1"},
+		{
+			"input_schema", taskertest.YAML(`{name: it, namespace: test, input_schema: {required: [n]}, steps: [{name: a, handler: {callable: ok}}]}`),
+			"test/it", nil, "the context does not match the input_schema of test/it:\nmissing property 'n'",
+		},
 		{"unknown template", ok, "test/other", nil, `no template "test/other" (namespace/name); there are ["test/it"]`},
 		{
 			"unknown handlers", template(`{name: a, handler: {callable: oh}}, {name: b, handler: {callable: k}}`), "test/it", nil,

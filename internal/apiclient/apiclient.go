@@ -61,6 +61,7 @@ type Error struct {
 type Detail struct {
 	Message  string `json:"message"`
 	Location string `json:"location"` // as in body.context; may be empty
+	Pointer  string `json:"pointer"`  // within it, as a JSON pointer; may be empty
 }
 
 // Codes that callers branch on.
@@ -73,6 +74,9 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Detail)
 	for _, d := range e.Errors {
+		if d.Message == e.Detail {
+			continue // the only one
+		}
 		b.WriteString("\n  ")
 		if d.Location != "" {
 			b.WriteString(d.Location + ": ")

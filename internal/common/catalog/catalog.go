@@ -29,6 +29,18 @@ type Entry struct {
 	Steps    []postgres.NewStep  // what a new task gets
 	Configs  []json.RawMessage   // handler.initialization, by step
 	graph    *templates.Graph
+	input    func() (*templates.Schema, error) // of input_schema, compiled once; nil allows all
+}
+
+// CheckInput returns how the context of a task breaks the template's
+// input_schema, nothing when it does not. The error says that the schema itself
+// is no schema: an older program stored it, which did not look.
+func (e *Entry) CheckInput(input json.RawMessage) (templates.Violations, error) {
+	schema, err := e.input()
+	if schema == nil || err != nil {
+		return nil, err
+	}
+	return schema.Check(input), nil
 }
 
 // Step returns the definition of the step with the given name and its place.
@@ -219,7 +231,7 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{ID: s.ID, Template: t, Queue: queue, graph: t.Graph()}
+	e := &Entry{ID: s.ID, Template: t, Queue: queue, graph: t.Graph(), input: inputSchema(t)}
 	for i := range t.Steps {
 		step := &t.Steps[i]
 		e.Steps = append(e.Steps, postgres.NewStep{
@@ -235,6 +247,21 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 		e.Configs = append(e.Configs, raw)
 	}
 	return e, nil
+}
+
+// inputSchema compiles the schema when it is first needed: most processes run
+// tasks and create none.
+func inputSchema(t *templates.Template) func() (*templates.Schema, error) {
+	return sync.OnceValues(func() (*templates.Schema, error) {
+		if len(t.InputSchema) == 0 {
+			return nil, nil //nolint:nilnil // no schema is a schema that allows all
+		}
+		schema, err := templates.CompileSchema(t.InputSchema)
+		if err != nil {
+			return nil, fmt.Errorf("the input_schema of template %s/%s/%s is no valid JSON Schema: %w", t.Namespace, t.Name, t.Version, err)
+		}
+		return schema, nil
+	})
 }
 
 // ordinals turns places in a slice into ordinals, which count from 1.

@@ -58,6 +58,9 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 	if err != nil {
 		return Accepted{}, err
 	}
+	if err := checkInputs(requests, entries); err != nil {
+		return Accepted{}, err
+	}
 	accepted := Accepted{IDs: make([]uuid.UUID, len(requests))}
 	groups := map[uuid.UUID]int{} // template → place in batch
 	var batch []postgres.NewTasks
@@ -83,14 +86,18 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 }
 
 func newTask(id uuid.UUID, r *Request) postgres.NewTask {
-	t := postgres.NewTask{
-		ID: id, Context: r.Context, CorrelationID: r.CorrelationID, Initiator: r.Initiator,
+	return postgres.NewTask{
+		ID: id, Context: r.context(), CorrelationID: r.CorrelationID, Initiator: r.Initiator,
 		SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
 	}
-	if len(t.Context) == 0 {
-		t.Context = json.RawMessage(`{}`)
+}
+
+// context is the input of the task that r asks for.
+func (r *Request) context() json.RawMessage {
+	if len(r.Context) == 0 {
+		return json.RawMessage(`{}`)
 	}
-	return t
+	return r.Context
 }
 
 // check looks at the requests alone.

@@ -48,6 +48,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, tag reflect.
 		d.scalarOrStruct(n, v.Elem(), path, tag)
 	case v.Type() == reflect.TypeFor[Object]():
 		if d.isKind(n, yaml.MappingNode, path) {
+			d.report.free[path] = n
 			if m := d.mapping(n, path, 0); len(m) > 0 {
 				v.Set(reflect.ValueOf(Object(m)))
 			}

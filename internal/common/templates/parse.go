@@ -42,7 +42,7 @@ func Parse(file string, data []byte) (*Template, error) {
 
 // parse is Parse with the positions of everything read.
 func parse(file string, data []byte) (*Template, *report) {
-	r := &report{file: file, at: map[string]position{}}
+	r := &report{file: file, at: map[string]position{}, free: map[string]*yaml.Node{}}
 	d := decoder{report: r, budget: maxCost}
 	root := document(data, r)
 	if root == nil || !d.isKind(root, yaml.MappingNode, "") {
@@ -52,6 +52,7 @@ func parse(file string, data []byte) (*Template, *report) {
 	d.value(root, reflect.ValueOf(&t).Elem(), "", "")
 	if d.budget >= 0 { // else not all of it was read
 		check(&t, r)
+		checkSchemas(&t, r)
 	}
 	return &t, r
 }

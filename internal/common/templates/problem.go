@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // maxProblems bounds a report on one template; who has more has not written a
@@ -61,7 +63,8 @@ func (ps Problems) sort() {
 // A report collects the problems of one document.
 type report struct {
 	file     string
-	at       map[string]position // where the value at a path stands
+	at       map[string]position   // where the value at a path stands
+	free     map[string]*yaml.Node // the values of free shape, by path
 	problems Problems
 }
 

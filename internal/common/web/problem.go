@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -76,7 +77,22 @@ type Problem struct {
 type Detail struct {
 	Message  string `json:"message"`
 	Location string `json:"location,omitempty" doc:"Where, as in body.tags[3] or query.limit"`
+	Pointer  string `json:"pointer,omitempty" doc:"Where within the object at the location, as a JSON pointer (RFC 6901)"`
 }
+
+// A Located error is about a part of the request. Handlers return it, or join
+// several.
+type Located struct {
+	Err      error
+	Location string // as in a [Detail]
+	Pointer  string
+}
+
+// Error is the text of the error inside.
+func (l *Located) Error() string { return l.Err.Error() }
+
+// Unwrap returns the error inside.
+func (l *Located) Unwrap() error { return l.Err }
 
 func newProblem(code Code, detail, requestID string) *Problem {
 	kind := codes[code]
@@ -118,16 +134,28 @@ func (p *Problem) write(w http.ResponseWriter) {
 	_, _ = w.Write(body) // the client may have gone
 }
 
-// list breaks an error that joins several into its parts.
+// list breaks an error that joins several into its parts, and says where the
+// parts are about.
 func list(err error) (detail string, parts []Detail) {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok || len(joined.Unwrap()) < 2 {
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, part := range all {
+		d := Detail{Message: part.Error()}
+		if l, ok := errors.AsType[*Located](part); ok {
+			d.Location, d.Pointer = l.Location, l.Pointer
+		}
+		parts = append(parts, d)
+	}
+	switch {
+	case len(parts) > 1:
+		return fmt.Sprintf("the request has %d problems", len(parts)), parts
+	case parts[0].Location != "":
+		return err.Error(), parts
+	default:
 		return err.Error(), nil
 	}
-	for _, part := range joined.Unwrap() {
-		parts = append(parts, Detail{Message: part.Error()})
-	}
-	return fmt.Sprintf("the request has %d problems", len(parts)), parts
 }
 
 // asProblem gives the errors of the library the shape of all others. The values

@@ -48,7 +48,7 @@ type createOutput struct {
 
 // createTask creates a task and answers with it, without its steps.
 func (s *service) createTask(ctx context.Context, in *createInput) (*createOutput, error) {
-	ids, err := s.accept(ctx, []TaskRequest{in.Body})
+	ids, err := s.accept(ctx, []TaskRequest{in.Body}, func(int) string { return "body.context" })
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ type createManyOutput struct {
 
 // createTasks creates many tasks in one transaction.
 func (s *service) createTasks(ctx context.Context, in *createManyInput) (*createManyOutput, error) {
-	ids, err := s.accept(ctx, in.Body.Tasks)
+	ids, err := s.accept(ctx, in.Body.Tasks, func(task int) string { return fmt.Sprintf("body.tasks[%d].context", task) })
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,9 @@ func (s *service) createTasks(ctx context.Context, in *createManyInput) (*create
 	return out, nil
 }
 
-// accept creates tasks and wakes who runs their first steps.
-func (s *service) accept(ctx context.Context, asked []TaskRequest) ([]uuid.UUID, error) {
+// accept creates tasks and wakes who runs their first steps. Where says where in
+// the body the context of a task stands.
+func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(task int) string) ([]uuid.UUID, error) {
 	requests := make([]intake.Request, len(asked))
 	for i := range asked {
 		if n := len(asked[i].Context.RawMessage); n > intake.MaxContext {
@@ -93,10 +94,26 @@ func (s *service) accept(ctx context.Context, asked []TaskRequest) ([]uuid.UUID,
 	}
 	accepted, err := intake.Accept(ctx, s.DB, s.Catalog, requests)
 	if err != nil {
-		return nil, err
+		return nil, locate(err, where)
 	}
 	for _, namespace := range accepted.Namespaces {
 		s.Notifier.Wake(s.Names.StepsChannel(namespace))
 	}
 	return accepted.IDs, nil
+}
+
+// locate says where in the body the contexts stand that err is about.
+func locate(err error, where func(task int) string) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var located []error
+	for _, part := range joined.Unwrap() {
+		if c, ok := errors.AsType[*intake.ContextError](part); ok {
+			part = &web.Located{Err: part, Location: where(c.Task), Pointer: c.Pointer}
+		}
+		located = append(located, part)
+	}
+	return errors.Join(located...)
 }
