@@ -235,7 +235,8 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 	for i := range t.Steps {
 		step := &t.Steps[i]
 		e.Steps = append(e.Steps, postgres.NewStep{
-			Name: step.Name, DependsOn: ordinals(e.graph.Parents[i]), Dependents: ordinals(e.graph.Dependents[i]),
+			Ordinal: int32(i) + 1, Name: step.Name, //nolint:gosec // at most templates.MaxSteps
+			DependsOn: ordinals(e.graph.Parents[i]), Dependents: ordinals(e.graph.Dependents[i]),
 			MaxAttempts: int32(step.Retry.Attempts()), //nolint:gosec // 1 to 100
 		})
 		var raw json.RawMessage

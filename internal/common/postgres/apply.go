@@ -59,6 +59,7 @@ type HandOff struct {
 type Applied struct {
 	HandedOff []ClaimedStep // for the worker of this process; without Template and Context
 	Enqueued  int           // steps that became ready and wait on the queue
+	Gated     int           // steps that became ready and wait at a gate
 	Completed int           // successes that counted; the rest came late
 	Failed    int           // failures that counted
 	Settled   []SettledTask // tasks whose state changed
@@ -88,6 +89,10 @@ const lockTasksSQL = `
 // in this very batch ($8: or when the batch's own are on the rows only); the
 // caller adds those.
 //
+// Nothing is handed off past a message that stands before it in the queue by
+// more than a level of priority. A step of a paused task stays pending, and one
+// with gates waits at them.
+//
 // Steps become ready by the clock: at now() this transaction may have begun to
 // wait for a task whose other branch had not ended.
 func completeSQL(queue string) string { //nolint:funlen // one statement
@@ -108,14 +113,29 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 		from completed c
 		cross join lateral unnest(c.dependents) d (ordinal)
 		group by c.task_id, d.ordinal
-	), ready as materialized (
-		select s.task_id, s.ordinal, r.satisfied,
-			case when s.waiting_on = r.satisfied then
-				row_number() over (partition by s.waiting_on = r.satisfied order by s.task_id, s.ordinal) <= $6
-			end as handed_off
+	), reached as materialized (
+		select s.task_id, s.ordinal, r.satisfied, s.priority,
+			s.waiting_on = r.satisfied and not s.held and s.gates is null as free,
+			s.waiting_on = r.satisfied and not s.held and s.gates is not null as gated
 		from released r
 		join tasker.steps s on s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal
 		where s.state = 'pending'
+	), latest as materialized (
+		select coalesce(pg_sequence_last_value(%[5]s), 0) + %[3]s as id
+	), ahead as materialized (
+		select q.msg_id
+		from pgmq.%[1]s q
+		where q.vt <= clock_timestamp()
+		and q.msg_id < (select (l.id - ((select min(priority) from reached where free) + 1) * %[4]s) * 256 from latest l)
+		order by q.msg_id
+		limit 1
+	), ready as materialized (
+		select r.task_id, r.ordinal, r.satisfied, r.gated,
+			case when r.free then
+				row_number() over (partition by r.free order by r.priority desc, r.task_id, r.ordinal) <= $6
+				and not exists (select from ahead a, latest l where a.msg_id < (l.id - (r.priority + 1) * %[4]s) * 256)
+			end as handed_off
+		from reached r
 	), advanced as (
 		update tasker.steps s
 		set waiting_on = s.waiting_on - r.satisfied,
@@ -128,19 +148,25 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 		from ready r
 		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.state = 'pending'
 		returning s.task_id, s.ordinal, s.claim, s.name, s.attempt, s.max_attempts, s.depends_on,
-			s.dependents is null as leaf, r.satisfied, r.handed_off
+			s.dependents is null as leaf, r.satisfied, r.handed_off, r.gated, s.priority, s.gates, s.patience
 	), numbered as (
-		select a.*, nextval(%[2]s) as msg_id
+		select a.*, %[2]s as msg_id
 		from advanced a
 		where a.handed_off is not null
+	), gated as (
+		insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at, due_at)
+		select a.task_id, a.ordinal, a.gates, a.priority, clock_timestamp(), clock_timestamp() + make_interval(secs => a.patience)
+		from advanced a
+		where a.gated
+		returning 1
 	), sent as (
 		insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
 		select n.msg_id, clock_timestamp() + case when n.handed_off then make_interval(secs => $7) else interval '0' end,
 			jsonb_build_object('task', n.task_id, 'step', n.ordinal, 'claim', n.claim)
 		from numbered n
 	)
-	select counted.n, n.msg_id, n.task_id, n.ordinal, n.claim, n.name, n.attempt, n.max_attempts, n.leaf, n.depends_on,
-		n.handed_off,
+	select counted.n, (select count(*) from gated), n.msg_id, n.task_id, n.ordinal, n.claim, n.name, n.attempt, n.max_attempts, n.leaf, n.depends_on,
+		n.priority, n.handed_off,
 		case when n.handed_off and ($8 or cardinality(n.depends_on) > n.satisfied) then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(n.depends_on) d (ordinal)
@@ -152,11 +178,12 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 			) p
 		) end
 	from (select count(*) as n from completed) counted
-	left join numbered n on true`, table(queue), sequence(queue))
+	left join numbered n on true`, table(queue), messageID(queue, "a.priority"), idOffset, overtakes, sequence(queue))
 }
 
 // failSQL records failed attempts and, for those to be tried again, sends a
-// message that is due when the delay has passed.
+// message that is due when the delay has passed. A step with gates waits at them
+// from then on; one of a paused task is pending until the task goes on.
 func failSQL(queue string) string {
 	return fmt.Sprintf(`
 	with reported as materialized (
@@ -165,26 +192,31 @@ func failSQL(queue string) string {
 			r (task_id, ordinal, claim, error, delay, final)
 	), failed as (
 		update tasker.steps s
-		set state = case when r.final then 'error' else 'waiting_for_retry' end::tasker.step_state,
-			error = coalesce(r.error::jsonb, s.error),
+		set state = case when r.final then 'error' when s.held then 'pending' else 'waiting_for_retry' end::tasker.step_state,
+			error = coalesce(r.error::jsonb, s.error), result = null,
 			finished_at = coalesce(s.finished_at, now()),
 			next_attempt_at = case when not r.final then now() + make_interval(secs => r.delay) end
 		from reported r
 		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.claim = r.claim
-		and s.state in ('in_progress', 'enqueued_as_error_for_orchestration')
+		and s.state in ('in_progress', 'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
 		returning s.*
 	), logged as (
 		insert into tasker.step_attempts (task_id, ordinal, claim, attempt, process_id, started_at, finished_at, error)
 		select task_id, ordinal, claim, attempt, process_id, started_at, finished_at, error
 		from failed
 		on conflict do nothing
-	), sent as (
-		insert into pgmq.%s (vt, message)
-		select next_attempt_at, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+	), gated as (
+		insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at)
+		select task_id, ordinal, gates, priority, next_attempt_at
 		from failed
-		where state = 'waiting_for_retry'
+		where state = 'waiting_for_retry' and gates is not null
+	), sent as (
+		insert into pgmq.%s (msg_id, vt, message) overriding system value
+		select %s, next_attempt_at, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+		from failed
+		where state = 'waiting_for_retry' and gates is null
 	)
-	select count(*) from failed`, table(queue))
+	select count(*) from failed`, table(queue), messageID(queue, "priority"))
 }
 
 // What is left to do in a task says its state. Branches that do not depend on a
@@ -198,14 +230,16 @@ const settleSQL = `
 		select task_id from tasker.tasks where task_id = any ($2) and troubled
 	), counted as (
 		select s.task_id,
-			bool_or(s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
-				'enqueued_as_error_for_orchestration')) as running,
+			bool_or(s.state in ('enqueued', 'in_progress')) as running,
+			bool_or(s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')) as reported,
 			bool_or(s.state = 'waiting_for_retry') as retrying,
 			bool_or(s.state = 'error') as failed,
-			bool_or(s.state = 'pending') as pending
+			bool_or(s.state = 'pending') as pending,
+			bool_or(s.state = 'pending' and s.waiting_on = 0 and (s.held or s.gates is not null)) as waiting,
+			bool_or(s.state = 'pending' and s.waiting_on = 0 and not s.held and s.gates::text like '%limit:%') as limited
 		from asked a
 		cross join lateral (
-			select s.task_id, s.state
+			select s.task_id, s.state, s.waiting_on, s.held, s.gates
 			from tasker.steps s
 			where s.task_id = a.task_id
 			offset 0 -- a look-up per task, whatever the size of the tables
@@ -214,7 +248,10 @@ const settleSQL = `
 	), decided as (
 		select task_id, failed or retrying as troubled, case
 			when running then 'steps_in_process'
+			when reported then 'evaluating_results'
+			when limited then 'enqueuing_steps'
 			when retrying then 'waiting_for_retry'
+			when waiting then 'waiting_for_dependencies'
 			when failed and pending then 'blocked_by_failures'
 			when failed then 'error'
 			when pending then 'waiting_for_dependencies'
@@ -223,12 +260,17 @@ const settleSQL = `
 		from counted
 	)
 	update tasker.tasks t
-	set state = d.state, troubled = t.troubled or d.troubled,
+	set state = case when t.run_at > clock_timestamp() and d.state in (` + unstarted + `) then 'pending' else d.state end,
+		troubled = t.troubled or d.troubled,
 		finished_at = case when d.state in ('complete', 'error') then now() end
 	from decided d
 	where t.task_id = any (array[d.task_id]) and t.finished_at is null
-	and (t.state <> d.state or d.troubled and not t.troubled)
+	and (t.state <> d.state and not (t.state = 'pending' and t.run_at > clock_timestamp() and d.state in (` + unstarted + `))
+		or d.troubled and not t.troubled)
 	returning t.task_id, t.state`
+
+// What the steps of a task that may not start yet look like.
+const unstarted = `'steps_in_process', 'enqueuing_steps', 'waiting_for_dependencies'`
 
 // Apply applies a batch in one transaction and one round trip. A result that
 // PostgreSQL refuses fails the whole call and changes nothing: see
@@ -290,10 +332,11 @@ func scanAdvanced(rows pgx.Rows, applied *Applied) error {
 		var ordinal, claim, attempt, maxAttempts *int32
 		var name *string
 		var leaf, handedOff *bool
+		var priority *int16
 		var dependsOn []int32
 		var raw []byte
-		if err := rows.Scan(&applied.Completed, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
-			&dependsOn, &handedOff, &raw); err != nil {
+		if err := rows.Scan(&applied.Completed, &applied.Gated, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
+			&dependsOn, &priority, &handedOff, &raw); err != nil {
 			return err
 		}
 		switch {
@@ -307,7 +350,8 @@ func scanAdvanced(rows pgx.Rows, applied *Applied) error {
 			}
 			applied.HandedOff = append(applied.HandedOff, ClaimedStep{
 				Message: Message{ID: *id, StepRef: StepRef{Task: *task, Ordinal: *ordinal, Claim: *claim}},
-				Name:    *name, Attempt: *attempt, MaxAttempts: *maxAttempts, Leaf: *leaf, DependsOn: dependsOn, Results: results,
+				Name:    *name, Attempt: *attempt, MaxAttempts: *maxAttempts, Leaf: *leaf, DependsOn: dependsOn, Priority: *priority,
+				Results: results,
 			})
 		}
 	}

@@ -139,7 +139,19 @@ func messageInvariants(queues Queues) []Invariant {
 	steps, results := stepMessages(queues), resultMessages(queues)
 	return []Invariant{
 		{"I1a", "is enqueued and has no message in the queue of its namespace", withoutMessage(steps, `'enqueued'`)},
-		{"I1b", "waits for its retry and has no message to bring it", withoutMessage(steps, `'waiting_for_retry'`)},
+		{"I1b", "waits for its retry and has no message to bring it", withoutMessage(steps, `'waiting_for_retry'`) + ` and s.gates is null`},
+		{"I1d", "waits at a gate that does not know of it", `
+		select s.task_id, s.ordinal
+		from tasker.steps s
+		left join tasker.gated_steps g on g.task_id = s.task_id and g.ordinal = s.ordinal
+		where s.gates is not null and not s.held and (s.state = 'pending' and s.waiting_on = 0 or s.state = 'waiting_for_retry')
+		and g.task_id is null`},
+		{"I1e", "is known to a gate at which it does not wait", `
+		select g.task_id, g.ordinal
+		from tasker.gated_steps g
+		left join tasker.steps s on s.task_id = g.task_id and s.ordinal = g.ordinal
+			and (s.state = 'pending' and s.waiting_on = 0 and not s.held or s.state = 'waiting_for_retry')
+		where s.task_id is null`},
 		{
 			"I1c", "has reported and has no message in the results queue",
 			withoutMessage(results, `'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration'`),
@@ -154,10 +166,11 @@ func messageInvariants(queues Queues) []Invariant {
 
 // taskInvariants are about tasks as a whole.
 var taskInvariants = []Invariant{
-	{"I4a", "is open, not blocked by failures, and none of its steps can move", `
+	{"I4a", "is open, neither blocked by failures nor paused, and none of its steps can move", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where ` + taskIsOpen + ` and t.state <> 'blocked_by_failures' and not ` + aStepCanMove},
+		where ` + taskIsOpen + ` and t.state not in ('blocked_by_failures', 'initializing') and t.paused_at is null
+		and not ` + aStepCanMove},
 	{"I4b", "is blocked by failures and no step has failed, none waits, or one can move", `
 		select t.task_id, null::int
 		from tasker.tasks t
@@ -171,7 +184,7 @@ var taskInvariants = []Invariant{
 	{"I5b", "has no steps", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where not exists (select from tasker.steps s where s.task_id = t.task_id)`},
+		where t.state <> 'initializing' and not exists (select from tasker.steps s where s.task_id = t.task_id)`},
 	{"I6a", "is final without the time of its end, or open with one", `
 		select t.task_id, null::int
 		from tasker.tasks t
@@ -218,11 +231,13 @@ var stepInvariants = []Invariant{
 		select s.task_id, s.ordinal
 		from tasker.tasks t
 		join tasker.steps s on s.task_id = t.task_id
-		where t.state = 'complete' and s.state not in ('complete', 'resolved_manually')`},
-	{"I6e", "is pending and waits on another number of steps than its dependencies say, or on none", `
+		where t.state = 'complete' and s.state not in ('complete', 'resolved_manually')
+		and not (s.tolerated and s.state = 'cancelled')`},
+	{"I6e", "is pending and waits on another number of steps than its dependencies say, or on nothing at all", `
 		select s.task_id, s.ordinal
 		from tasker.steps s` + unsatisfiedDependencies + `
-		where s.state = 'pending' and (s.waiting_on <> u.unsatisfied or u.unsatisfied = 0)`},
+		where s.state = 'pending'
+		and (s.waiting_on <> u.unsatisfied or u.unsatisfied = 0 and not s.held and s.gates is null)`},
 	{"I6f", "has left pending although a dependency is not satisfied", `
 		select s.task_id, s.ordinal
 		from tasker.steps s` + unsatisfiedDependencies + `
@@ -241,8 +256,9 @@ const taskIsOpen = `t.state not in ('complete', 'error', 'cancelled', 'resolved_
 const aStepCanMove = `exists (
 			select
 			from tasker.steps s
-			where s.task_id = t.task_id and s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
+			where s.task_id = t.task_id and (s.state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
 				'enqueued_as_error_for_orchestration', 'waiting_for_retry')
+				or s.state = 'pending' and s.waiting_on = 0 and s.gates is not null)
 		)`
 
 // unsatisfiedDependencies counts the dependencies that step s still has to wait for.
@@ -251,7 +267,7 @@ const unsatisfiedDependencies = `
 			select count(*) as unsatisfied
 			from unnest(s.depends_on) d (ordinal)
 			join tasker.steps p on p.task_id = s.task_id and p.ordinal = d.ordinal
-			where p.state not in ('complete', 'resolved_manually')
+			where p.state not in ('complete', 'resolved_manually') and not (p.tolerated and p.state in ('error', 'cancelled'))
 		) u`
 
 // withoutMessage finds steps in the given states that no message speaks of.

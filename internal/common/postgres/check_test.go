@@ -45,10 +45,10 @@ type world struct {
 
 func diamond() []NewStep {
 	return []NewStep{
-		{Name: "start", Dependents: []int32{2, 3}, MaxAttempts: 3},
-		{Name: "left", DependsOn: []int32{1}, Dependents: []int32{4}, MaxAttempts: 3},
-		{Name: "right", DependsOn: []int32{1}, Dependents: []int32{4}, MaxAttempts: 3},
-		{Name: "end", DependsOn: []int32{2, 3}, MaxAttempts: 3},
+		{Ordinal: 1, Name: "start", Dependents: []int32{2, 3}, MaxAttempts: 3},
+		{Ordinal: 2, Name: "left", DependsOn: []int32{1}, Dependents: []int32{4}, MaxAttempts: 3},
+		{Ordinal: 3, Name: "right", DependsOn: []int32{1}, Dependents: []int32{4}, MaxAttempts: 3},
+		{Ordinal: 4, Name: "end", DependsOn: []int32{2, 3}, MaxAttempts: 3},
 	}
 }
 
@@ -203,6 +203,14 @@ func TestCheckFinds(t *testing.T) {
 		{"enqueued, message of an older claim", `update tasker.steps set claim = 1 where task_id = '{new}'`, []string{"I1a new.start"}},
 		{"retry, message lost", `delete from ` + q + ` where message->>'task' = '{retrying}'`, []string{"I1b retrying.start"}},
 		{"report, message lost", `delete from ` + r, []string{"I1c reported.start"}},
+		{
+			"gate does not know", `update tasker.steps set state = 'pending', gates = '{limit:x}' where task_id = '{new}' and ordinal = 1`,
+			[]string{"I1d new.start"},
+		},
+		{
+			"not at the gate", `insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at) values ('{new}', 1, '{limit:x}', 0, now())`,
+			[]string{"I1e new.start"},
+		},
 		{
 			"message twice", `insert into ` + q + ` (vt, message) select vt, message from ` + q + ` where message->>'task' = '{claimed}'`,
 			[]string{"I2a claimed.start"},

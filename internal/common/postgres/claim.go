@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +20,8 @@ import (
 // is stale and goes. What another transaction has locked is left alone.
 //
 // Losing a lease does not use up an attempt; it is counted apart and logged as
-// an attempt of its own. The task of a step that had waited for its retry is in
-// process again.
+// an attempt of its own. The task of a step that had waited for its retry, or for
+// its first start, is in process again.
 //
 // A step starts by the clock and not at now(): the transaction may have begun,
 // and spent its time on a plan, before the dependencies of the step had ended.
@@ -27,14 +29,15 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with due as materialized (
 		select q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
-			(q.message->>'claim')::int as claim
+			(q.message->>'claim')::int as claim, q.message ? 'starts' as starts
 		from pgmq.%[1]s q
 		where q.vt <= clock_timestamp()
 		order by q.msg_id
 		limit $1
 		for update skip locked
 	), good as materialized (
-		select d.msg_id, s.task_id, s.ordinal, s.state, s.claim, s.attempt, s.process_id, s.started_at
+		select d.msg_id, s.task_id, s.ordinal, s.state, s.claim, s.attempt, s.process_id, s.started_at,
+			d.starts or s.state = 'waiting_for_retry' as resumes
 		from due d
 		join tasker.steps s on s.task_id = any (array[d.task_id]) and s.ordinal = d.ordinal and s.claim = d.claim
 		where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
@@ -48,7 +51,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		from good g
 		where s.task_id = any (array[g.task_id]) and s.ordinal = g.ordinal
 		returning g.msg_id, s.task_id, s.ordinal, s.claim, s.name, s.attempt, s.max_attempts, s.lost,
-			s.depends_on, s.dependents is null as leaf
+			s.depends_on, s.dependents is null as leaf, s.priority, s.definition, s.input, s.checkpoint
 	), leased as (
 		update pgmq.%[1]s q
 		set vt = clock_timestamp() + make_interval(secs => $3), read_ct = q.read_ct + 1,
@@ -77,15 +80,15 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		from (
 			select t.task_id
 			from tasker.tasks t
-			where t.task_id = any (array(select task_id from good where state = 'waiting_for_retry'))
-			and t.state = 'waiting_for_retry'
+			where t.task_id = any (array(select task_id from good where resumes))
+			and t.state in ('waiting_for_retry', 'pending')
 			order by t.task_id
 			for no key update skip locked
 		) r
 		where t.task_id = any (array[r.task_id])
 	)
 	select c.msg_id, c.task_id, c.ordinal, c.claim, t.template_id, c.name, c.attempt, c.max_attempts, c.lost, c.leaf,
-		c.depends_on, t.context,
+		c.depends_on, c.priority, coalesce(c.definition, ''), c.input, c.checkpoint, t.context,
 		case when c.depends_on is not null then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(c.depends_on) d (ordinal)
@@ -124,7 +127,7 @@ func scanClaimed(row pgx.CollectableRow) (ClaimedStep, error) {
 	var s ClaimedStep
 	var results []byte
 	err := row.Scan(&s.Message.ID, &s.Task, &s.Ordinal, &s.Claim, &s.Template, &s.Name, &s.Attempt, &s.MaxAttempts,
-		&s.Lost, &s.Leaf, &s.DependsOn, &s.Context, &results)
+		&s.Lost, &s.Leaf, &s.DependsOn, &s.Priority, &s.Definition, &s.Input, &s.Checkpoint, &s.Context, &results)
 	if err == nil {
 		s.Results, err = object(results)
 	}
@@ -278,11 +281,34 @@ func deleteSQL(queue string) string {
 	where q.msg_id = any (array[h.msg_id]) and `+saysSQL, table(queue))
 }
 
+// messageID is the id of a new message of the given priority, both as SQL.
+//
+// Queues are read in the order of ids, so the id is what priority acts by: a
+// level of priority overtakes the last 100,000 messages, and whatever waits is
+// overtaken only so often, which is how priority grows with age. The offset
+// keeps ids positive; the last byte keeps those of different priorities apart.
+func messageID(queue, priority string) string {
+	return `((nextval(` + sequence(queue) + `) + ` + idOffset + ` - (` + priority + `) * ` + overtakes + `) * 256 + (` + priority + `) + 128)`
+}
+
+const (
+	idOffset  = `1099511627776::bigint`
+	overtakes = `100000::bigint`
+)
+
 // table is the table of a queue, quoted.
 func table(queue string) string { return pgx.Identifier{"q_" + queue}.Sanitize() }
 
 // sequence is the sequence of a queue's message ids, as a string literal.
 func sequence(queue string) string { return "'pgmq.q_" + queue + "_msg_id_seq'" }
+
+// limited reports whether one of the gates is a limit.
+func limited(gates []string) bool {
+	return slices.ContainsFunc(gates, func(gate string) bool { return strings.HasPrefix(gate, limitGate) })
+}
+
+// limitGate begins the gate of a step that a limit may hold back.
+const limitGate = "limit:"
 
 // errEmptyBatch says that a caller asked for nothing: a mistake of the program.
 var errEmptyBatch = errors.New("empty batch")

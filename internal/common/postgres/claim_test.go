@@ -71,7 +71,8 @@ func TestConcurrentClaimsAreDisjoint(t *testing.T) {
 func TestClaimsAreOldestFirst(t *testing.T) {
 	t.Parallel()
 	w := newDiamonds(t, 10)
-	stale := `insert into pgmq.q_` + testQueue + ` (vt, message) values (now(), jsonb_build_object('task', $1::text, 'step', $2::int, 'claim', $3::int))`
+	stale := `insert into pgmq.q_` + testQueue + ` (msg_id, vt, message) overriding system value
+		values (` + messageID(testQueue, "0") + `, now(), jsonb_build_object('task', $1::text, 'step', $2::int, 'claim', $3::int))`
 	for _, message := range [][]any{
 		{uuid.NewString(), 1, 0},       // of no step
 		{w.tasks["3"].String(), 2, 0},  // of a step that is pending

@@ -28,26 +28,27 @@ func resendStepsSQL(queue string) string {
 			(q.message->>'claim')::int as claim
 		from pgmq.%[1]s q
 	), lost as (
-		select s.task_id, s.ordinal, s.claim, s.state, s.next_attempt_at
+		select s.task_id, s.ordinal, s.claim, s.state, s.next_attempt_at, s.priority, t.run_at
 		from tasker.tasks t
 		join tasker.steps s on s.task_id = t.task_id
 		where t.template_id = any ($1)
 		and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
 		and (s.state = 'enqueued' and s.enqueued_at <= now() - make_interval(secs => $2)
 			or s.state = 'in_progress' and s.started_at <= now() - make_interval(secs => $3)
-			or s.state = 'waiting_for_retry' and s.next_attempt_at <= now() - make_interval(secs => $4))
+			or s.state = 'waiting_for_retry' and s.gates is null and s.next_attempt_at <= now() - make_interval(secs => $4))
 		and not exists (
 			select 1 from present p where p.task_id = s.task_id and p.ordinal = s.ordinal and p.claim = s.claim
 		)
 		order by s.task_id, s.ordinal
 	)
-	insert into pgmq.%[1]s (vt, message)
-	select case state
+	insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
+	select %[2]s, case state
 			when 'in_progress' then clock_timestamp() + make_interval(secs => $5)
 			when 'waiting_for_retry' then greatest(next_attempt_at, clock_timestamp())
-			else clock_timestamp()
+			else greatest(run_at, clock_timestamp())
 		end, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
-	from lost`, table(queue))
+			|| case when run_at is null then '{}' else '{"starts": true}' end::jsonb
+	from lost`, table(queue), messageID(queue, "priority"))
 }
 
 // The same for reports: a step that has reported needs a pointer in the results
@@ -164,6 +165,7 @@ const unsettledSQL = `
 	join tasker.templates p on p.template_id = t.template_id
 	where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually', 'blocked_by_failures')
 	and t.created_at <= now() - make_interval(secs => $1)
+	and t.paused_at is null and not exists (select from tasker.gated_steps g where g.task_id = t.task_id)
 	and not exists (
 		select 1
 		from tasker.steps s
@@ -191,29 +193,47 @@ func FindUnsettled(ctx context.Context, db DB, rest time.Duration, limit int) (m
 }
 
 // recountSQL sets waiting_on of pending steps to what their dependencies say and
-// enqueues those that wait on nothing.
+// lets go those that wait on nothing: to the queue, to their gates, or, when the
+// time of their next attempt has not come, to wait for it. Steps of paused tasks
+// stay pending. A failure that is tolerated keeps nobody waiting.
 func recountSQL(queue string) string {
 	return fmt.Sprintf(`
 	with recounted as (
-		select s.task_id, s.ordinal, count(p.*) filter (where p.state not in ('complete', 'resolved_manually'))::int as open
+		select s.task_id, s.ordinal, count(p.*) filter (where p.state not in ('complete', 'resolved_manually')
+			and not (p.tolerated and p.state in ('error', 'cancelled')))::int as open
 		from tasker.steps s
 		left join tasker.steps p on p.task_id = s.task_id and p.ordinal = any (s.depends_on)
 		where s.task_id = any ($1) and s.state = 'pending'
 		group by s.task_id, s.ordinal
-	), enqueued as (
+	), moved as (
 		update tasker.steps s
 		set waiting_on = r.open,
-			state = case when r.open = 0 then 'enqueued' else 'pending' end::tasker.step_state,
-			enqueued_at = case when r.open = 0 then now() end
+			state = case
+				when r.open > 0 or s.held then 'pending'
+				when s.next_attempt_at > clock_timestamp() then 'waiting_for_retry'
+				when s.gates is not null then 'pending'
+				else 'enqueued'
+			end::tasker.step_state,
+			enqueued_at = case when r.open = 0 and not s.held and s.gates is null then clock_timestamp() else s.enqueued_at end
 		from recounted r
 		where s.task_id = r.task_id and s.ordinal = r.ordinal and s.state = 'pending'
-		and (r.open = 0 or s.waiting_on <> r.open)
-		returning s.task_id, s.ordinal, s.claim, s.state
+		and (r.open = 0 and not s.held or s.waiting_on <> r.open)
+		returning s.task_id, s.ordinal, s.claim, s.state, s.priority, s.gates, s.patience, s.next_attempt_at, r.open = 0 and not s.held as free
+	), gated as (
+		insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at, due_at)
+		select task_id, ordinal, gates, priority, greatest(next_attempt_at, clock_timestamp()),
+			clock_timestamp() + make_interval(secs => patience)
+		from moved
+		where free and gates is not null
+		on conflict do nothing
 	)
-	insert into pgmq.%s (vt, message)
-	select clock_timestamp(), jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
-	from enqueued
-	where state = 'enqueued'`, table(queue))
+	insert into pgmq.%s (msg_id, vt, message) overriding system value
+	select %s, greatest(m.next_attempt_at, t.run_at, clock_timestamp()),
+		jsonb_build_object('task', m.task_id, 'step', m.ordinal, 'claim', m.claim)
+			|| case when t.run_at > clock_timestamp() then '{"starts": true}' else '{}' end::jsonb
+	from moved m
+	join tasker.tasks t on t.task_id = m.task_id
+	where m.free and m.gates is null`, table(queue), messageID(queue, "m.priority"))
 }
 
 // Settle evaluates tasks of one queue anew: recounts what their steps wait on,

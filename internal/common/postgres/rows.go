@@ -41,8 +41,20 @@ type ClaimedStep struct {
 	Lost        int32                      // leases lost so far
 	Leaf        bool                       // no step depends on it: its end may be the task's
 	DependsOn   []int32                    // ordinals
+	Priority    int16                      // of its task
+	Definition  string                     // the step of the template it is a copy of; empty: the one of its name
+	Input       json.RawMessage            // of a batch worker; nil elsewhere
+	Checkpoint  json.RawMessage            // what an earlier attempt saved; nil: nothing
 	Context     json.RawMessage            // the task's input
 	Results     map[string]json.RawMessage // of its dependencies, by name
+}
+
+// Defined is the name of the step in its template.
+func (s *ClaimedStep) Defined() string {
+	if s.Definition != "" {
+		return s.Definition
+	}
+	return s.Name
 }
 
 // refs splits refs into the arrays that unnest takes.

@@ -40,6 +40,7 @@ func statements() map[string]string {
 		"findSQL":                   findSQL(testQueue),
 		"findTaskSQL":               findTaskSQL,
 		"findTemplateSQL":           findTemplateSQL,
+		"gateRootsSQL":              gateRootsSQL,
 		"heldSQL":                   heldSQL,
 		"insertStepsSQL":            insertStepsSQL,
 		"insertTasksSQL":            insertTasksSQL,
