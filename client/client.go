@@ -101,6 +101,11 @@ type Request struct {
 	// Context is the input, encoded as JSON; it must encode to an object of at
 	// most 1 MiB. Nil stands for an empty one.
 	Context any
+	// Priority is -100 to 100. Steps of a higher one run first; what waits is
+	// overtaken only so often, so nothing starves.
+	Priority int
+	// RunAt is when the first steps may start; zero means at once.
+	RunAt time.Time
 	// The rest is kept with the task for people.
 	Initiator, SourceSystem, Reason string
 	Tags                            []string
@@ -158,6 +163,7 @@ func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request)
 		wanted[i] = intake.Request{
 			Template:  postgres.TemplateName{Namespace: r.Namespace, Name: r.Template, Version: r.Version},
 			Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+			Priority: r.Priority, RunAt: r.RunAt,
 		}
 		if r.Context == nil {
 			continue

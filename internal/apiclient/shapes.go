@@ -11,8 +11,10 @@ import (
 type TaskRequest struct {
 	Namespace string          `json:"namespace"`
 	Name      string          `json:"name"`
-	Version   string          `json:"version,omitempty"` // "" is the highest
-	Context   json.RawMessage `json:"context,omitempty"` // an object; nothing stands for {}
+	Version   string          `json:"version,omitempty"`  // "" is the highest
+	Context   json.RawMessage `json:"context,omitempty"`  // an object; nothing stands for {}
+	Priority  int             `json:"priority,omitempty"` // -100 to 100
+	RunAt     time.Time       `json:"run_at,omitzero"`    // zero: at once
 }
 
 // A Task is a task as the server tells it.

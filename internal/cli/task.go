@@ -52,7 +52,9 @@ func (t *taskCommand) timeoutFlag(cmd *cobra.Command) {
 
 func newTaskCreateCommand(env Env) *cobra.Command {
 	t := taskCommand{env: env}
-	var input string
+	var input, at string
+	var in time.Duration
+	var priority int
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "create NAMESPACE/NAME[@VERSION]",
@@ -68,6 +70,10 @@ func newTaskCreateCommand(env Env) *cobra.Command {
 				return err
 			}
 			if request.Context, err = readContext(env, input); err != nil {
+				return err
+			}
+			request.Priority = priority
+			if request.RunAt, err = startTime(at, in); err != nil {
 				return err
 			}
 			c, err := t.server.client()
@@ -88,10 +94,31 @@ func newTaskCreateCommand(env Env) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&input, "context", "{}", "input of the task: a JSON object, @FILE, or - for standard input")
+	cmd.Flags().IntVar(&priority, "priority", 0, "-100 to 100; steps of a higher priority run first")
+	cmd.Flags().StringVar(&at, "at", "", "when the first steps may start, as 2030-01-31T08:00:00Z (default: at once)")
+	cmd.Flags().DurationVar(&in, "in", 0, "how long from now the first steps may start, as 90s or 12h")
+	cmd.MarkFlagsMutuallyExclusive("at", "in")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end of the task")
 	t.flags(cmd)
 	t.timeoutFlag(cmd)
 	return cmd
+}
+
+// startTime is when a task may start: at a time, in a while, or, zero, at once.
+func startTime(at string, in time.Duration) (time.Time, error) {
+	switch {
+	case in < 0:
+		return time.Time{}, usage(fmt.Errorf("--in %s lies in the past", in))
+	case in > 0:
+		return time.Now().Add(in), nil
+	case at == "":
+		return time.Time{}, nil
+	}
+	when, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return time.Time{}, usage(fmt.Errorf("--at %q is no time; it looks like 2030-01-31T08:00:00Z", at))
+	}
+	return when, nil
 }
 
 // parseTemplateName reads NAMESPACE/NAME[@VERSION].

@@ -24,8 +24,10 @@ import (
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/client"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
 	"github.com/tasker-systems/tasker-go/internal/testdb"
 )
 
@@ -172,6 +174,19 @@ func (e *Engine) Check() {
 	}
 	for _, v := range found {
 		e.t.Error(v)
+	}
+}
+
+// RegisterTemplates registers the templates of the test, for tasks to be created
+// before any worker runs.
+func (e *Engine) RegisterTemplates() {
+	e.t.Helper()
+	loaded, err := templates.LoadFS(e.Templates)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment).Register(e.t.Context(), loaded); err != nil {
+		e.t.Fatal(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,6 +25,9 @@ const MaxContext = 1 << 20
 // MaxTasks is how many tasks one call may create.
 const MaxTasks = 10_000
 
+// MaxPriority is the highest priority of a task; the lowest is as far below zero.
+const MaxPriority = 100
+
 // ErrInvalid marks what is wrong with a request itself.
 var ErrInvalid = errors.New("invalid task request")
 
@@ -37,6 +41,9 @@ type Request struct {
 	SourceSystem  string
 	Reason        string
 	Tags          []string
+	Priority      int        // -100 to 100, higher first
+	RunAt         time.Time  // no step starts before; zero: at once
+	ParentID      *uuid.UUID // the correlation id of what caused it
 }
 
 // Accepted are the tasks that a call created, in the order of the requests, and
@@ -89,6 +96,7 @@ func newTask(id uuid.UUID, r *Request) postgres.NewTask {
 	return postgres.NewTask{
 		ID: id, Context: r.context(), CorrelationID: r.CorrelationID, Initiator: r.Initiator,
 		SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+		Priority: int16(r.Priority), RunAt: r.RunAt, ParentID: r.ParentID, //nolint:gosec // checked to be within bounds
 	}
 }
 
@@ -121,6 +129,9 @@ func problemsOf(r *Request) []string {
 	var problems []string
 	if r.Template.Namespace == "" || r.Template.Name == "" {
 		problems = append(problems, "the template needs a namespace and a name")
+	}
+	if r.Priority < -MaxPriority || r.Priority > MaxPriority {
+		problems = append(problems, fmt.Sprintf("the priority is %d; it must be -%d to %d", r.Priority, MaxPriority, MaxPriority))
 	}
 	raw := bytes.TrimSpace(r.Context)
 	switch {

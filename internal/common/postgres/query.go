@@ -28,6 +28,10 @@ type Task struct {
 	SourceSystem  *string
 	Reason        *string
 	Tags          []string
+	Priority      int16
+	RunAt         *time.Time
+	PausedAt      *time.Time
+	ParentID      *uuid.UUID
 	Counts        Counts
 }
 
@@ -55,6 +59,7 @@ type Step struct {
 
 const taskColumns = `t.task_id, p.namespace, p.name, p.version, t.state, t.context, t.created_at, t.finished_at,
 		t.correlation_id, t.initiator, t.source_system, t.reason, t.tags,
+		t.priority, t.run_at, t.paused_at, t.parent_correlation_id,
 		c.total, c.pending, c.enqueued, c.in_progress, c.waiting, c.completed, c.failed`
 
 const countsSQL = `
@@ -95,6 +100,7 @@ func scanTask(row pgx.CollectableRow) (Task, error) {
 	c := &t.Counts
 	err := row.Scan(&t.ID, &t.Namespace, &t.Name, &t.Version, &t.State, &t.Context, &t.CreatedAt, &t.FinishedAt,
 		&t.CorrelationID, &t.Initiator, &t.SourceSystem, &t.Reason, &t.Tags,
+		&t.Priority, &t.RunAt, &t.PausedAt, &t.ParentID,
 		&c.Total, &c.Pending, &c.Enqueued, &c.InProgress, &c.Waiting, &c.Completed, &c.Failed)
 	return t, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +28,9 @@ type TaskRequest struct {
 	SourceSystem  string     `json:"source_system,omitempty" doc:"From where"`
 	Reason        string     `json:"reason,omitempty" doc:"Why"`
 	Tags          []string   `json:"tags,omitempty" nullable:"false"`
+	Priority      int        `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Steps of a higher priority run first; what waits is overtaken only so often"`
+	RunAt         time.Time  `json:"run_at,omitzero" doc:"When the first steps may start; without it at once"`
+	ParentID      *uuid.UUID `json:"parent_correlation_id,omitempty" format:"uuid" doc:"The correlation id of what caused it"`
 }
 
 func (r *TaskRequest) request() intake.Request {
@@ -34,6 +38,7 @@ func (r *TaskRequest) request() intake.Request {
 		Template: postgres.TemplateName{Namespace: r.Namespace, Name: r.Name, Version: r.Version},
 		Context:  r.Context.RawMessage, CorrelationID: r.CorrelationID,
 		Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
+		Priority: r.Priority, RunAt: r.RunAt, ParentID: r.ParentID,
 	}
 }
 

@@ -27,6 +27,10 @@ type TaskSummary struct {
 	Reason        *string          `json:"reason,omitempty"`
 	Tags          []string         `json:"tags,omitempty"`
 	CorrelationID *uuid.UUID       `json:"correlation_id,omitempty" format:"uuid"`
+	ParentID      *uuid.UUID       `json:"parent_correlation_id,omitempty" format:"uuid"`
+	Priority      int16            `json:"priority"`
+	RunAt         *time.Time       `json:"run_at,omitempty" doc:"When its first steps may start"`
+	PausedAt      *time.Time       `json:"paused_at,omitempty" doc:"Since when nothing new starts"`
 
 	TotalSteps      int `json:"total_steps"`
 	PendingSteps    int `json:"pending_steps" doc:"Waiting for other steps"`
@@ -72,6 +76,7 @@ func summaryOf(t *postgres.Task) TaskSummary {
 		ID: t.ID, Name: t.Name, Namespace: t.Namespace, Version: t.Version, Status: t.State,
 		CreatedAt: t.CreatedAt, CompletedAt: t.FinishedAt,
 		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags, CorrelationID: t.CorrelationID,
+		ParentID: t.ParentID, Priority: t.Priority, RunAt: t.RunAt, PausedAt: t.PausedAt,
 		TotalSteps: c.Total, PendingSteps: c.Pending, EnqueuedSteps: c.Enqueued, InProgressSteps: c.InProgress,
 		RetryingSteps: c.Waiting, CompletedSteps: c.Completed, FailedSteps: c.Failed,
 		Completion: completion(c), ExecutionStatus: executionStatus(c),
