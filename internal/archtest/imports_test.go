@@ -36,6 +36,7 @@ migrations                        : github.com/jackc/pgx/v5/* github.com/pressly
 
 # What both roles stand on, from the bottom up.
 internal/common/taskid            : github.com/google/uuid
+internal/common/state             : .
 internal/common/templates         : . config go.yaml.in/yaml/v3 github.com/santhosh-tekuri/jsonschema/v6
 internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config

@@ -4,7 +4,8 @@
 // true.
 //
 // Start reading at [Start]; [Each] runs a test once per deployment. When a test
-// ends, the engine stops in good order and every invariant must hold.
+// ends, the engine stops in good order, every invariant must hold, and no task or
+// step may have moved as the tables of package state do not allow.
 package enginetest
 
 import (
@@ -19,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	tasker "github.com/tasker-systems/tasker-go"
@@ -71,6 +74,7 @@ type Options struct {
 	Handlers   Handlers
 	Settings   Settings // over those of the test environment
 	URL        string   // of a migrated database; empty: a new one
+	Record     bool     // every change of state, for [Engine.Moves]
 }
 
 // An Engine is a running Tasker.
@@ -101,6 +105,7 @@ func Start(t testing.TB, o Options) *Engine {
 	if e.Pool, err = postgres.Open(t.Context(), e.Config.Common.Database, "enginetest"); err != nil {
 		t.Fatal(err)
 	}
+	e.watchMoves(o.Record)
 	e.Client = client.New(e.Pool, e.Config.Common)
 	t.Cleanup(func() {
 		defer e.Pool.Close()
@@ -108,6 +113,7 @@ func Start(t testing.TB, o Options) *Engine {
 		e.Check() // while it runs
 		e.Stop()
 		e.Check()
+		e.checkMoves()
 	})
 	e.Play(o.Deployment, o.Handlers)
 	return e
@@ -229,10 +235,17 @@ func (e *Engine) Run(template string, input any) *client.Task {
 	return e.Wait(e.Create(template, input))
 }
 
-// Exec runs a statement and returns how many rows it concerned.
+// Exec runs a statement and returns how many rows it concerned. It may move
+// tasks and steps as the engine never would.
 func (e *Engine) Exec(sql string, args ...any) int64 {
 	e.t.Helper()
-	tag, err := e.Pool.Exec(e.t.Context(), sql, args...)
+	var tag pgconn.CommandTag
+	err := pgx.BeginFunc(e.t.Context(), e.Pool, func(tx pgx.Tx) (err error) {
+		if _, err = tx.Exec(e.t.Context(), `set local `+byHand+` = on`); err == nil {
+			tag, err = tx.Exec(e.t.Context(), sql, args...)
+		}
+		return err
+	})
 	if err != nil {
 		e.t.Fatalf("%s: %v", sql, err)
 	}
