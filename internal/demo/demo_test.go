@@ -2,6 +2,7 @@ package demo
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -90,23 +91,22 @@ func TestCheckIgnoresTheOrderOfKeys(t *testing.T) {
 	}
 }
 
+// TestBadInputFailsForGood gives handlers what no input_schema has looked at.
 func TestBadInputFailsForGood(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ name, template, context, want string }{
-		{"no number", "demo/linear", `{}`, `the context has no "number"`},
-		{"no integer", "demo/linear", `{"number": "six"}`, "decode the task's context"},
-		{"no items", "demo/order_fulfilment", `{"order": "1", "items": []}`, "no number or no items"},
-		{"no pieces", "demo/order_fulfilment", `{"order": "1", "items": [{"sku": "cup"}]}`, `item "cup": 0 pieces`},
+	tests := []struct{ name, handler, context, want string }{
+		{"no number", "square", `{}`, `the context has no "number"`},
+		{"no integer", "square", `{"number": "six"}`, "decode the task's context"},
+		{"no items", "validate_order", `{"order": "1", "items": []}`, "no number or no items"},
+		{"no pieces", "validate_order", `{"order": "1", "items": [{"sku": "cup"}]}`, `item "cup": 0 pieces`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := taskertest.RunWorkflow(t, Handlers(), Templates(), tt.template, json.RawMessage(tt.context))
-			if got.State != tasker.TaskBlockedByFailures || !strings.Contains(got.String(), tt.want) {
-				t.Errorf("want a blocked task and %q, got %s", tt.want, got)
-			}
-			if len(got.Results()) != 0 {
-				t.Errorf("some steps have results: %s", got)
+			_, err := taskertest.Run[any](t, Handlers(), tt.handler, taskertest.Step{Context: json.RawMessage(tt.context)})
+			failure, ok := errors.AsType[*taskertest.Failure](err)
+			if !ok || !failure.Permanent || !strings.Contains(failure.Message, tt.want) {
+				t.Errorf("want a failure for good and %q, got %v", tt.want, err)
 			}
 		})
 	}
