@@ -263,8 +263,9 @@ type PGMQ struct {
 	// Raise it for long operations.
 	ShutdownTimeout Seconds `toml:"shutdown_timeout_seconds" range:"1..300"`
 
-	// MaxRetries is how often one queue operation is tried again after a passing
-	// error. Raise it on an unsteady network.
+	// MaxRetries is how often a read of a queue is tried again after an error, with
+	// the waits of its event system, before the reader pauses. Raise it on an
+	// unsteady network.
 	MaxRetries int `toml:"max_retries" range:"0..100"`
 }
 

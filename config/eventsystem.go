@@ -44,8 +44,8 @@ func (m DeploymentMode) Polls() bool { return m != EventDrivenOnly }
 
 // Timing is how long the operations of an event system take and last.
 type Timing struct {
-	// HealthCheckInterval is how often the event system checks itself. Lower it
-	// to notice trouble earlier.
+	// HealthCheckInterval is how often the event system checks itself and logs
+	// that it is unwell. Lower it to notice trouble earlier.
 	HealthCheckInterval Seconds `toml:"health_check_interval_seconds" range:"1..3600"`
 
 	// FallbackPollingInterval is how often it polls, where it polls. Lower it for
@@ -56,18 +56,19 @@ type Timing struct {
 	// lease. A crash costs at most this long. Raise it when renewals come late.
 	VisibilityTimeout Seconds `toml:"visibility_timeout_seconds" range:"1..3600"`
 
-	// ProcessingTimeout is the deadline of one operation, and of a step that has
-	// none of its own. Raise it for slow handlers.
+	// ProcessingTimeout is the deadline of one try of an operation, and of a step
+	// that has none of its own. Raise it for slow handlers.
 	ProcessingTimeout Seconds `toml:"processing_timeout_seconds" range:"1..3600"`
 
-	// ClaimTimeout is how long a claim may be renewed at all. Raise it for work
-	// that rightly takes longer.
+	// ClaimTimeout is how long a claim may be renewed at all, and an operation be
+	// tried again. Raise it for work that rightly takes longer.
 	ClaimTimeout Seconds `toml:"claim_timeout_seconds" range:"1..3600"`
 }
 
 // Processing is how much an event system does at once.
 type Processing struct {
-	// MaxConcurrentOperations is the most operations in progress. Raise it for
+	// MaxConcurrentOperations is the most operations in progress. Reconciling
+	// takes no more than a quarter of the pool either way. Raise it for
 	// throughput, lower it to spare the database.
 	MaxConcurrentOperations int `toml:"max_concurrent_operations" range:"1..10000"`
 
@@ -75,8 +76,9 @@ type Processing struct {
 	// it to spread work evenly.
 	BatchSize int `toml:"batch_size" range:"1..1000"`
 
-	// MaxRetries is how often one operation is tried again before it counts as
-	// failed. Raise it on an unsteady network.
+	// MaxRetries is how often one operation is tried again before it is given up;
+	// what it was to do is taken up again after the longest wait of the backoff.
+	// Raise it on an unsteady network.
 	MaxRetries int `toml:"max_retries" range:"0..100"`
 
 	// Backoff is the wait between these retries.
@@ -110,11 +112,11 @@ type EventHealth struct {
 	// off to save the histograms.
 	PerformanceMonitoringEnabled bool `toml:"performance_monitoring_enabled"`
 
-	// MaxConsecutiveErrors is how many errors in a row make it unhealthy. Raise
-	// it where single errors are common.
+	// MaxConsecutiveErrors is how many failed tries in a row make it unhealthy.
+	// Raise it where single errors are common.
 	MaxConsecutiveErrors int `toml:"max_consecutive_errors" range:"1..1000"`
 
-	// ErrorRateThresholdPerMinute is how many errors in a minute make it
+	// ErrorRateThresholdPerMinute is how many failed tries in a minute make it
 	// degraded. Raise it under heavy load.
 	ErrorRateThresholdPerMinute int `toml:"error_rate_threshold_per_minute" range:"1..10000"`
 }

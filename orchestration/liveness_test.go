@@ -3,9 +3,7 @@ package orchestration
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,52 +63,6 @@ func TestPollsFollowTheSettings(t *testing.T) {
 	}
 }
 
-// TestRetriesFollowTheSettings: how long an operation waits between attempts.
-func TestRetriesFollowTheSettings(t *testing.T) {
-	t.Parallel()
-	liveness.Covers(t, "orchestration.event_systems.orchestration.processing.backoff.initial_delay_ms",
-		"orchestration.event_systems.orchestration.processing.backoff.max_delay_ms",
-		"orchestration.event_systems.orchestration.processing.backoff.multiplier",
-		"orchestration.event_systems.orchestration.processing.backoff.jitter_percent")
-	tests := []struct {
-		name   string
-		change func(b *config.RetryBackoff)
-		want   []int // milliseconds; nil: other than the first
-	}{
-		{"as it was", func(*config.RetryBackoff) {}, []int{100, 200, 400, 800}},
-		{"initial_delay_ms", func(b *config.RetryBackoff) { b.InitialDelay = 50 }, []int{50, 100, 200, 400}},
-		{"max_delay_ms", func(b *config.RetryBackoff) { b.MaxDelay = 300 }, []int{100, 200, 300, 300}},
-		{"multiplier", func(b *config.RetryBackoff) { b.Multiplier = 3 }, []int{100, 300, 900, 2700}},
-		{"jitter_percent", func(b *config.RetryBackoff) { b.Jitter = 0.5 }, nil},
-	}
-	for _, tt := range tests {
-		synctest.Test(t, func(t *testing.T) {
-			var cfg config.Orchestration
-			cfg.EventSystems.Orchestration.Processing.Backoff = config.RetryBackoff{InitialDelay: 100, MaxDelay: 10000, Multiplier: 2}
-			tt.change(&cfg.EventSystems.Orchestration.Processing.Backoff)
-			p := newProcessor(stranded(t), &cfg, handoff.New(0, 0))
-			last := time.Now()
-			var got []int
-			err := p.insist(t.Context(), "try", func() error {
-				if pause := time.Since(last); pause > 0 {
-					got = append(got, int(pause.Milliseconds()))
-				}
-				last = time.Now()
-				if len(got) == 4 {
-					return nil
-				}
-				return errors.New("not yet")
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tt.want == nil && slices.Equal(got, tests[0].want) || tt.want != nil && !slices.Equal(got, tt.want) {
-				t.Errorf("%s: pauses of %v ms, want %v", tt.name, got, tt.want)
-			}
-		})
-	}
-}
-
 // passes counts the passes of a reconciler that cannot do its work.
 type passes struct {
 	slog.Handler
@@ -119,6 +71,8 @@ type passes struct {
 }
 
 func (p *passes) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p *passes) WithAttrs([]slog.Attr) slog.Handler { return p }
 
 func (p *passes) Handle(context.Context, slog.Record) error {
 	if p.times = append(p.times, time.Now()); len(p.times) == 2 {

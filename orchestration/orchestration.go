@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,9 +100,14 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		opts.Line.MarkDrained()
 		return nil
 	})
+	r := newReconciler(sys, cfg, reports)
 	g.Go(func() error { p.applyStored(ctx, reports); return nil })
-	g.Go(func() error { newReconciler(sys, cfg, reports).run(ctx); return nil })
-	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, webDeps(sys), opts.Ready) })
+	g.Go(func() error { p.ops.Run(ctx); return nil })
+	g.Go(func() error { r.run(ctx); return nil })
+	g.Go(func() error { r.ops.Run(ctx); return nil })
+	deps := webDeps(sys)
+	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), r.ops.Checks("task_readiness_events"))
+	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()
 }
 

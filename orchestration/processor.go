@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tasker-systems/tasker-go/config"
-	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
@@ -36,6 +35,8 @@ type processor struct {
 	line     *handoff.Line
 	backoff  config.Backoff
 	events   config.EventSystem
+	ops      *eventsystem.Operator
+	retries  int // of reading the results queue
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
@@ -43,6 +44,8 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: cfg.Backoff, events: cfg.EventSystems.Orchestration,
+		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
+		retries: sys.Common.Queues.PGMQ.MaxRetries,
 	}
 }
 
@@ -50,28 +53,45 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 func (p *processor) most() int { return coalesced * p.events.Processing.BatchSize }
 
 // applyReported applies what comes down one lane until the line is closed and
-// the lane empty. What piles up while one batch is applied makes the next; a
-// batch that sets many steps free is kept short, so that the worker gets the
-// first of them soon.
+// the lane empty. What an operation gave up on rests and is taken up again, so
+// that no result is lost while the process lives.
 func (p *processor) applyReported(ctx context.Context, lane <-chan outcome.Outcome) {
+	var again []outcome.Outcome
 	for {
+		var rested <-chan time.Time
+		if len(again) > 0 {
+			rested = time.After(p.ops.Pause())
+		}
 		var batch []outcome.Outcome
 		select {
 		case o := <-lane:
-			batch = append(batch, o)
+			batch = p.collect(ctx, o, lane)
+		case <-rested:
+			batch, again = again, nil
 		case <-p.line.Closed():
 			if len(lane) == 0 {
+				if left := p.applyOutcomes(ctx, again); len(left) > 0 {
+					p.log.WarnContext(ctx, "results lost with the shutdown; their steps run again when their leases have run out", "results", len(left))
+				}
 				return
 			}
 			continue
 		}
-		for weight := p.weight(ctx, &batch[0]); weight < p.most() && len(lane) > 0; {
-			o := <-lane
-			weight += p.weight(ctx, &o)
-			batch = append(batch, o)
-		}
-		p.applyOutcomes(ctx, batch)
+		again = append(again, p.applyOutcomes(ctx, batch)...)
 	}
+}
+
+// collect makes a batch of an outcome and of what has piled up behind it while
+// the last batch was applied. A batch that sets many steps free is kept short, so
+// that the worker gets the first of them soon.
+func (p *processor) collect(ctx context.Context, first outcome.Outcome, lane <-chan outcome.Outcome) []outcome.Outcome {
+	batch := []outcome.Outcome{first}
+	for weight := p.weight(ctx, &first); weight < p.most() && len(lane) > 0; {
+		o := <-lane
+		weight += p.weight(ctx, &o)
+		batch = append(batch, o)
+	}
+	return batch
 }
 
 // weight is how many steps an outcome may change.
@@ -80,22 +100,25 @@ func (p *processor) weight(ctx context.Context, o *outcome.Outcome) int {
 }
 
 // applyOutcomes applies outcomes of the worker in this process and hands over
-// the steps that become ready.
-func (p *processor) applyOutcomes(ctx context.Context, batch []outcome.Outcome) {
-	for entry, group := range p.byQueue(ctx, batch) {
-		p.applyGroup(ctx, entry, group)
+// the steps that become ready. It returns those it could not apply.
+func (p *processor) applyOutcomes(ctx context.Context, batch []outcome.Outcome) (left []outcome.Outcome) {
+	groups, left := p.byQueue(ctx, batch)
+	for entry, group := range groups {
+		left = append(left, p.applyGroup(ctx, entry, group)...)
 	}
+	return left
 }
 
 // byQueue splits outcomes by namespace: a batch speaks to one step queue. Of
-// each group it yields some definition, which says namespace and queue.
-func (p *processor) byQueue(ctx context.Context, batch []outcome.Outcome) map[*catalog.Entry][]outcome.Outcome {
+// each group it yields some definition, which says namespace and queue. Left are
+// those whose definition cannot be read now.
+func (p *processor) byQueue(ctx context.Context, batch []outcome.Outcome) (groups map[*catalog.Entry][]outcome.Outcome, left []outcome.Outcome) {
 	representative := map[string]*catalog.Entry{}
-	groups := map[*catalog.Entry][]outcome.Outcome{}
-	for _, o := range batch {
+	groups = map[*catalog.Entry][]outcome.Outcome{}
+	for i, o := range batch {
 		entry, err := p.entry(ctx, o.Step.Template)
 		if err != nil {
-			return nil // only when ctx has ended: leases run out and others go on
+			return groups, batch[i:] // the others would wait as long for the same database
 		}
 		if representative[entry.Queue] == nil {
 			representative[entry.Queue] = entry
@@ -103,22 +126,29 @@ func (p *processor) byQueue(ctx context.Context, batch []outcome.Outcome) map[*c
 		key := representative[entry.Queue]
 		groups[key] = append(groups[key], o)
 	}
-	return groups
+	return groups, left
 }
 
-// entry finds a definition. It is in memory but for the first time, so it may
-// insist until the database answers.
-func (p *processor) entry(ctx context.Context, id uuid.UUID) (entry *catalog.Entry, err error) {
-	err = p.insist(ctx, "read a template", func() error {
+// entry finds a definition. It is in memory but for the first time.
+func (p *processor) entry(ctx context.Context, id uuid.UUID) (*catalog.Entry, error) {
+	if entry := p.catalog.Cached(id); entry != nil {
+		return entry, nil
+	}
+	var entry *catalog.Entry
+	err := p.ops.Do(ctx, "read a template", func(ctx context.Context) (err error) {
 		entry, err = p.catalog.Entry(ctx, id)
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		p.log.ErrorContext(ctx, "operation given up; what needs it is taken up again", "error", err)
+	}
 	return entry, err
 }
 
 // applyGroup applies outcomes of one queue. Slots that they hold go to their
-// successors; successors beyond that reserve free ones.
-func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome) {
+// successors; successors beyond that reserve free ones. It returns the outcomes
+// that it could not apply, with their slots.
+func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome) (left []outcome.Outcome) {
 	runner := p.line.Runner()
 	namespace := entry.Template.Namespace
 	batch := postgres.Batch{
@@ -142,8 +172,11 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 	applied, err := p.apply(ctx, batch)
 	if postgres.IsDataError(err) {
 		p.giveBack(runner, batch.HandOff.Slots-held) // the outcomes keep theirs for another try
-		p.bisect(ctx, entry, group, err)
-		return
+		return p.bisect(ctx, entry, group, err)
+	}
+	if err != nil {
+		p.giveBack(runner, batch.HandOff.Slots-held)
+		return group
 	}
 	if runner != nil {
 		runner.Applied(group)
@@ -152,6 +185,7 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		runner.Run(namespace, applied.HandedOff)
 	}
 	p.after(ctx, entry, batch, applied)
+	return nil
 }
 
 func (p *processor) giveBack(runner handoff.Runner, slots int) {
@@ -161,15 +195,14 @@ func (p *processor) giveBack(runner handoff.Runner, slots int) {
 }
 
 // bisect finds the result that the database refuses; it alone fails, for good.
-func (p *processor) bisect(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome, refusal error) {
+func (p *processor) bisect(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome, refusal error) (left []outcome.Outcome) {
 	if len(group) > 1 {
-		p.applyGroup(ctx, entry, group[:len(group)/2])
-		p.applyGroup(ctx, entry, group[len(group)/2:])
-		return
+		left = p.applyGroup(ctx, entry, group[:len(group)/2])
+		return append(left, p.applyGroup(ctx, entry, group[len(group)/2:])...)
 	}
 	o := group[0]
 	o.Refuse(postgres.Reason(refusal))
-	p.applyGroup(ctx, entry, []outcome.Outcome{o})
+	return p.applyGroup(ctx, entry, []outcome.Outcome{o})
 }
 
 // add puts the decision about an outcome into the batch and returns how many
@@ -265,41 +298,25 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 	}
 }
 
-// apply applies a batch, insisting until it is applied or refused. A second try
-// after a commit whose answer got lost changes nothing: claims are fenced.
+// apply applies a batch or says that it is refused, or given up: its results
+// come again. A second try after a commit whose answer got lost changes nothing:
+// claims are fenced.
 func (p *processor) apply(ctx context.Context, batch postgres.Batch) (applied postgres.Applied, err error) {
-	// A shutdown must not lose results that are in hand: the transaction runs on.
-	writing := context.WithoutCancel(ctx)
-	insistErr := p.insist(ctx, "apply results", func() error {
-		applied, err = postgres.Apply(writing, p.db, batch)
+	var refusal error
+	err = p.ops.Do(ctx, "apply results", func(ctx context.Context) (err error) {
+		applied, err = postgres.Apply(ctx, p.db, batch)
 		if postgres.IsDataError(err) {
-			return nil // insisting does not help
+			refusal = err // another try does not help
+			return nil
 		}
 		return err
 	})
-	if insistErr != nil {
-		return postgres.Applied{}, insistErr
+	switch {
+	case refusal != nil:
+		return postgres.Applied{}, refusal
+	case err != nil && ctx.Err() == nil:
+		p.log.ErrorContext(ctx, "operation given up; its results come again", "error", err,
+			"results", len(batch.Completed)+len(batch.Failed))
 	}
 	return applied, err
-}
-
-// insist does something until it succeeds or ctx ends, with the pauses of
-// processing.backoff.
-func (p *processor) insist(ctx context.Context, what string, do func() error) error {
-	for failures := 1; ; failures++ {
-		err := do()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		pause := backoff.Operation(p.events.Processing.Backoff, failures)
-		p.log.WarnContext(ctx, "database operation failed; trying again", "operation", what, "error", err, "failures", failures, "pause", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
 }

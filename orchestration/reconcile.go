@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
@@ -24,6 +27,7 @@ type reconciler struct {
 	log      *slog.Logger
 	delays   config.ReenqueueDelays
 	events   config.EventSystem
+	ops      *eventsystem.Operator
 	lease    time.Duration
 }
 
@@ -31,6 +35,7 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 	return &reconciler{
 		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
 		delays: cfg.Backoff.ReenqueueDelays, events: cfg.EventSystems.TaskReadiness,
+		ops:   eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 	}
 }
@@ -75,10 +80,29 @@ func (r *reconciler) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// pass looks at every namespace once. After a crash of the server it waits for
-// nothing: the queues are empty.
+// do does one operation on the database. A shutdown interrupts it: another
+// process, or the next pass, does the same.
+func (r *reconciler) do(ctx context.Context, what string, do func(ctx context.Context) error) error {
+	return r.ops.Do(ctx, what, func(trying context.Context) error {
+		trying, cancel := context.WithCancel(trying)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return do(trying)
+	})
+}
+
+// pass looks at every namespace once, at several at the same time (but with a
+// quarter of the pool at most). After a crash of the server it waits for nothing:
+// the queues are empty.
 func (r *reconciler) pass(ctx context.Context) error {
-	intact, err := postgres.QueuesIntact(ctx, r.pool)
+	var intact bool
+	var byNamespace map[string][]uuid.UUID
+	err := r.do(ctx, "look at the queues", func(ctx context.Context) (err error) {
+		if intact, err = postgres.QueuesIntact(ctx, r.pool); err == nil {
+			byNamespace, err = postgres.TemplatesByNamespace(ctx, r.pool)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -92,18 +116,18 @@ func (r *reconciler) pass(ctx context.Context) error {
 		r.log.WarnContext(ctx, "the queues are gone, as after a crash of the server; rebuilding them from the steps")
 		rest = postgres.Rest{Retrying: -rebuildRetries}
 	}
-	byNamespace, err := postgres.TemplatesByNamespace(ctx, r.pool)
-	if err != nil {
-		return err
-	}
+	var steps errgroup.Group // of the namespaces
 	for namespace, templates := range byNamespace {
 		queue, err := r.names.Steps(namespace)
 		if err != nil {
 			return err
 		}
-		if err := r.steps(ctx, namespace, postgres.StepQueue{Queue: queue, Templates: templates}, rest); err != nil {
-			return err
-		}
+		steps.Go(func() error {
+			return r.steps(ctx, namespace, postgres.StepQueue{Queue: queue, Templates: templates}, rest)
+		})
+	}
+	if err := steps.Wait(); err != nil {
+		return err
 	}
 	if err := r.results(ctx, rest); err != nil {
 		return err
@@ -111,10 +135,12 @@ func (r *reconciler) pass(ctx context.Context) error {
 	if err := r.unsettled(ctx); err != nil {
 		return err
 	}
-	if !intact {
-		return postgres.MarkQueuesIntact(ctx, r.pool)
+	if intact {
+		return nil
 	}
-	return nil
+	return r.do(ctx, "note that the queues are rebuilt", func(ctx context.Context) error {
+		return postgres.MarkQueuesIntact(ctx, r.pool)
+	})
 }
 
 // rebuildRetries reaches every retry, however far ahead it is due: the longest
@@ -123,9 +149,11 @@ const rebuildRetries = 2 * time.Hour
 
 func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.StepQueue, rest postgres.Rest) error {
 	var sent int
-	err := postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
-		sent, err = postgres.ResendSteps(ctx, db, q, rest, r.lease)
-		return err
+	err := r.do(ctx, "resend steps", func(ctx context.Context) error {
+		return postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+			sent, err = postgres.ResendSteps(ctx, db, q, rest, r.lease)
+			return err
+		})
 	})
 	if err != nil {
 		return err
@@ -141,9 +169,11 @@ func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.Ste
 
 func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 	var sent int
-	err := postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
-		sent, err = postgres.ResendReports(ctx, db, r.names.Results(), rest)
-		return err
+	err := r.do(ctx, "resend results", func(ctx context.Context) error {
+		return postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+			sent, err = postgres.ResendReports(ctx, db, r.names.Results(), rest)
+			return err
+		})
 	})
 	if err != nil {
 		return err
@@ -159,7 +189,11 @@ func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 
 // unsettled evaluates tasks anew that nothing would move again.
 func (r *reconciler) unsettled(ctx context.Context) error {
-	found, err := postgres.FindUnsettled(ctx, r.pool, r.delays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
+	var found map[string][]uuid.UUID
+	err := r.do(ctx, "find tasks that have stopped", func(ctx context.Context) (err error) {
+		found, err = postgres.FindUnsettled(ctx, r.pool, r.delays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -169,7 +203,10 @@ func (r *reconciler) unsettled(ctx context.Context) error {
 			return err
 		}
 		r.log.WarnContext(ctx, "tasks had stopped; evaluating them anew", "namespace", namespace, "tasks", len(tasks))
-		if err := postgres.Settle(ctx, r.pool, queue, tasks); err != nil {
+		err = r.do(ctx, "evaluate tasks anew", func(ctx context.Context) error {
+			return postgres.Settle(ctx, r.pool, queue, tasks)
+		})
+		if err != nil {
 			return err
 		}
 		r.notifier.Wake(r.names.StepsChannel(namespace))

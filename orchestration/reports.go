@@ -18,13 +18,13 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 	queue := p.names.Results()
 	visibility := p.events.Timing.VisibilityTimeout.Duration()
 	for ctx.Err() == nil {
-		var reports []postgres.StoredReport
-		err := p.insist(ctx, "read results", func() (err error) {
-			reports, err = p.read(ctx, queue, visibility)
-			return err
-		})
+		reports, err := p.read(ctx, queue, visibility)
 		if err != nil {
-			return
+			if ctx.Err() == nil {
+				p.log.ErrorContext(ctx, "operation given up; trying again after a while", "error", err)
+				wake.Wait(ctx, p.ops.Pause())
+			}
+			continue
 		}
 		p.applyReports(ctx, queue, reports)
 		if len(reports) == 0 {
@@ -33,12 +33,14 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 	}
 }
 
-// read reads reports. A shutdown does not interrupt it: those of which the answer
-// is lost would come again only when their visibility timeout has passed.
-func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) ([]postgres.StoredReport, error) {
-	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), visibility)
-	defer cancel()
-	return postgres.ReadReports(reading, p.db, queue, p.most(), visibility)
+// read reads reports. Those of which the answer is lost come again when their
+// visibility timeout has passed.
+func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) (reports []postgres.StoredReport, err error) {
+	err = p.ops.Try(ctx, "read results", p.retries, func(ctx context.Context) (err error) {
+		reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
+		return err
+	})
+	return reports, err
 }
 
 // pause is how long to wait for work that nobody announces.
@@ -102,7 +104,7 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
 	applied, err := p.apply(ctx, batch)
 	if err != nil {
-		return // ctx has ended: the messages come again
+		return // the messages come again when their visibility timeout has passed
 	}
 	p.after(ctx, entry, batch, applied)
 }

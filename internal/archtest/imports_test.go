@@ -42,7 +42,7 @@ internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
-internal/common/eventsystem       : . config internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
+internal/common/eventsystem       : . config internal/common/backoff internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
 internal/common/outcome           : . config internal/common/postgres
 internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
@@ -77,6 +77,7 @@ scripts/*                         : internal/privatepg
 
 # Tests.
 internal/archtest                 :
+internal/eventtest                : config internal/common/eventsystem internal/common/health
 internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker

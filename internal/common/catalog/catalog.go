@@ -161,12 +161,16 @@ func (c *Catalog) Entries(ctx context.Context, ids []uuid.UUID) ([]*Entry, error
 	return entries, nil
 }
 
+// Cached returns the definition with the given id if it is in memory, else nil.
+func (c *Catalog) Cached(id uuid.UUID) *Entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byID[id]
+}
+
 // Entry returns the definition with the given id.
 func (c *Catalog) Entry(ctx context.Context, id uuid.UUID) (*Entry, error) {
-	c.mu.RLock()
-	entry := c.byID[id]
-	c.mu.RUnlock()
-	if entry != nil {
+	if entry := c.Cached(id); entry != nil {
 		return entry, nil
 	}
 	entries, err := c.Entries(ctx, []uuid.UUID{id})

@@ -26,6 +26,7 @@ type Deps struct {
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
+	Checks   []health.Check // of what else runs in the role
 	Log      *slog.Logger
 }
 
@@ -52,10 +53,10 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	info := web.Info{
 		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
 	}
-	web.HandleHealth(api, info, []health.Check{
+	web.HandleHealth(api, info, append([]health.Check{
 		{Name: "orchestration_database", Look: s.databaseAnswers},
 		{Name: "step_queues", Look: s.queuesIntact},
-	})
+	}, s.Checks...))
 	return api
 }
 
