@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -301,14 +299,6 @@ func table(queue string) string { return pgx.Identifier{"q_" + queue}.Sanitize()
 
 // sequence is the sequence of a queue's message ids, as a string literal.
 func sequence(queue string) string { return "'pgmq.q_" + queue + "_msg_id_seq'" }
-
-// limited reports whether one of the gates is a limit.
-func limited(gates []string) bool {
-	return slices.ContainsFunc(gates, func(gate string) bool { return strings.HasPrefix(gate, limitGate) })
-}
-
-// limitGate begins the gate of a step that a limit may hold back.
-const limitGate = "limit:"
 
 // errEmptyBatch says that a caller asked for nothing: a mistake of the program.
 var errEmptyBatch = errors.New("empty batch")

@@ -33,8 +33,10 @@ func statements() map[string]string {
 		"claimSQL":                  claimSQL(testQueue),
 		"completeSQL":               completeSQL(testQueue),
 		"createQueuesSQL":           createQueuesSQL,
+		"declareLimitsSQL":          declareLimitsSQL,
 		"deleteSQL":                 deleteSQL(testQueue),
 		"dropLeaseSQL":              dropLeaseSQL,
+		"dropUnusedLimitsSQL":       dropUnusedLimitsSQL,
 		"extendSQL":                 extendSQL(testQueue),
 		"failSQL":                   failSQL(testQueue),
 		"findSQL":                   findSQL(testQueue),
@@ -44,6 +46,7 @@ func statements() map[string]string {
 		"heldSQL":                   heldSQL,
 		"insertStepsSQL":            insertStepsSQL,
 		"insertTasksSQL":            insertTasksSQL,
+		"keepLimitsSQL":             keepLimitsSQL,
 		"leaseEndSQL":               leaseEndSQL,
 		"listNamespaceTemplatesSQL": listNamespaceTemplatesSQL,
 		"listQueuesSQL":             listQueuesSQL,
@@ -51,6 +54,7 @@ func statements() map[string]string {
 		"listTasksSQL":              listTasksSQL,
 		"listTemplatesSQL":          listTemplatesSQL,
 		"lockTasksSQL":              lockTasksSQL,
+		"lockUnusedLimitsSQL":       lockUnusedLimitsSQL,
 		"namespacesSQL":             namespacesSQL,
 		"nextDueSQL":                nextDueSQL(testQueue),
 		"notifySQL":                 notifySQL,
@@ -90,7 +94,8 @@ var seldom = []string{
 	"findSQL",                                                          // after a crash of the server
 	"listTasksSQL",                                                     // for people: the newest that match, found by walking the key
 	"recountSQL", "resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
-	"shownSQL", // db check, likewise
+	"shownSQL",                                   // db check, likewise
+	"dropUnusedLimitsSQL", "lockUnusedLimitsSQL", // tidying, likewise
 }
 
 func testQueues() Queues {
