@@ -63,6 +63,7 @@ func statements() map[string]string {
 		"readTemplatesSQL":          readTemplatesSQL,
 		"recountSQL":                recountSQL(testQueue),
 		"registerTemplatesSQL":      registerTemplatesSQL,
+		"registerTurnSQL":           registerTurnSQL,
 		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"reportSQL":                 reportSQL(testQueue, testResults),
