@@ -27,8 +27,6 @@ type Options struct {
 	Handlers *tasker.Handlers
 	// Templates holds the templates to register, *.yaml and *.yml in its root.
 	Templates fs.FS
-	// ReplaceTemplates is [worker.WithChangedTemplates].
-	ReplaceTemplates bool
 	// Ready is called once both roles work. The addresses are those the APIs
 	// answer at, empty where one is off.
 	Ready func(orchestration, worker string)
@@ -49,8 +47,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 	if cfg.Worker == nil {
 		return worker.ErrNoSection
 	}
-	load := func() ([]*templates.Template, error) { return templates.LoadFS(opts.Templates) }
-	loaded, err := load()
+	loaded, err := templates.LoadFS(opts.Templates)
 	if err != nil {
 		return err
 	}
@@ -82,7 +79,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 	g.Go(func() error {
 		defer line.Close() // also when the worker fails to start
 		err := worker.Serve(ctx, sys, cfg.Worker, worker.Role{
-			Handlers: opts.Handlers, Templates: loaded, Reload: load, Replace: opts.ReplaceTemplates, Line: line,
+			Handlers: opts.Handlers, Templates: loaded, Line: line,
 			Ready: func(address string) {
 				if opts.Ready == nil {
 					return

@@ -25,7 +25,7 @@ const coalesced = 50
 // A processor applies what workers report, in batches: those of the worker in
 // this process as they come, those of other processes from the results queue.
 type processor struct {
-	db       postgres.DB
+	db       postgres.Pool
 	catalog  *catalog.Catalog
 	names    messaging.Names
 	notifier *eventsystem.Notifier
@@ -37,6 +37,7 @@ type processor struct {
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	retries  int // of reading the results queue
+	limits   config.DecisionPoints
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
@@ -46,6 +47,7 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		line: line, backoff: cfg.Backoff, events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
+		limits:  cfg.DecisionPoints,
 	}
 }
 
@@ -96,7 +98,7 @@ func (p *processor) collect(ctx context.Context, first outcome.Outcome, lane <-c
 
 // weight is how many steps an outcome may change.
 func (p *processor) weight(ctx context.Context, o *outcome.Outcome) int {
-	return 1 + p.dependents(ctx, o.Step.Template, o.Step.Name)
+	return 1 + p.dependents(ctx, o.Step.Template, o.Step.Defined())
 }
 
 // applyOutcomes applies outcomes of the worker in this process and hands over
@@ -156,16 +158,23 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		HandOff: postgres.HandOff{Process: p.process, Lease: p.lease},
 	}
 	held, successors := 0, 0
+	decided := map[postgres.StepRef]decision{}
 	consumed := make([]postgres.Message, len(group))
 	for i := range group {
 		o := &group[i]
 		consumed[i] = o.Step.Message
 		successors += p.add(ctx, &batch, o)
+		if o.Failure == nil && o.Step.Definition == "" {
+			if entry := p.decides(ctx, o.Step.Template, o.Step.Name); entry != nil {
+				decided[o.Step.StepRef] = decision{entry, o.Result}
+			}
+		}
 		if o.Slot {
 			held++
 		}
 	}
 	batch.Consumed = []postgres.Consumed{{Queue: entry.Queue, Messages: consumed}}
+	p.grow(ctx, &batch, decided)
 	if runner != nil {
 		batch.HandOff.Slots = runner.Reserve(namespace, held, successors-held)
 	}
@@ -216,7 +225,7 @@ func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.O
 			return 0
 		}
 		batch.Others = append(batch.Others, s.Task)
-		return p.dependents(ctx, s.Template, s.Name)
+		return p.dependents(ctx, s.Template, s.Defined())
 	}
 	batch.Failed = append(batch.Failed, p.failed(ctx, s, o.Failure, o.Failure.JSON()))
 	batch.Settle = append(batch.Settle, s.Task)
@@ -238,15 +247,20 @@ func (p *processor) dependents(ctx context.Context, template uuid.UUID, step str
 // failed decides about a failed attempt.
 func (p *processor) failed(ctx context.Context, s *postgres.ClaimedStep, f *outcome.Failure, stored json.RawMessage) postgres.Failed {
 	attempt := result.Attempt{Number: s.Attempt, MaxAttempts: s.MaxAttempts}
-	if entry, err := p.entry(ctx, s.Template); err == nil {
-		if definition, _, ok := entry.Step(s.Name); ok {
+	entry, err := p.entry(ctx, s.Template)
+	if err == nil {
+		if definition, _, ok := entry.Step(s.Defined()); ok {
 			attempt.Retry = definition.Retry
 		}
 	}
 	delay, again := result.Next(p.backoff, attempt, f)
 	p.log.WarnContext(ctx, "step failed", "step", s.Name, "step_id", s.StepRef.ID(), "task_id", s.Task, "attempt", s.Attempt,
 		"max_attempts", s.MaxAttempts, "kind", f.Kind, "error", f.Message, "retry", again, "delay", delay)
-	return postgres.Failed{StepRef: s.StepRef, Error: stored, Delay: delay, Final: !again}
+	failed := postgres.Failed{StepRef: s.StepRef, Error: stored, Delay: delay, Final: !again}
+	if !again && err == nil && s.Definition != "" {
+		forBatch(&failed, entry, s.Definition)
+	}
+	return failed
 }
 
 // complete gives handed-over steps what the database need not send again: their

@@ -87,6 +87,11 @@ func (p *processor) applyReports(ctx context.Context, queue string, reports []po
 func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
 	batch := postgres.Batch{Queue: entry.Queue}
 	consumed := make([]postgres.Message, len(group))
+	decided, err := p.readDecisions(ctx, group)
+	if err != nil {
+		return // ctx has ended: the messages come again
+	}
+	p.grow(ctx, &batch, decided)
 	for i := range group {
 		r := &group[i]
 		consumed[i] = r.Message
@@ -114,6 +119,6 @@ func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) 
 	if err := json.Unmarshal(r.Error, &f); err != nil {
 		f = outcome.Failure{Kind: outcome.HandlerError, Message: "the stored error does not decode: " + err.Error()}
 	}
-	step := postgres.ClaimedStep{Message: r.Message, Template: r.Template, Name: r.Name, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts}
+	step := postgres.ClaimedStep{Message: r.Message, Template: r.Template, Name: r.Name, Definition: r.Definition, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts}
 	return p.failed(ctx, &step, &f, nil)
 }

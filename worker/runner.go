@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -31,17 +33,22 @@ type runner struct {
 	slots    *slots
 	executor *executor.Executor
 	sink     func(outcome.Outcome)
-	// moreSpaces has a value when the worker has come to serve another namespace.
-	moreSpaces chan struct{}
+	spaces   map[string]*space // by namespace
 
 	mu       sync.Mutex
-	spaces   map[string]*space // by namespace
 	running  map[stepKey]*running
 	draining bool           // nothing starts any more
 	wg       sync.WaitGroup // handlers that have not returned
 
 	handlers context.Context //nolint:containedctx // ends when handlers must stop: the life of the runner, not of a call
 	stop     context.CancelFunc
+}
+
+// A space is a namespace that the worker serves.
+type space struct {
+	namespace string
+	queue     string
+	wake      *eventsystem.Signal
 }
 
 // stepKey tells running steps apart: a step may run twice here for a moment,
@@ -69,8 +76,6 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 		slots:    newSlots(cfg.System.StepProcessing.MaxConcurrentSteps),
 		executor: &executor.Executor{Handlers: handlers, Log: sys.Log},
 		running:  map[stepKey]*running{},
-
-		moreSpaces: make(chan struct{}, 1),
 	}
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return r
@@ -93,9 +98,9 @@ func (r *runner) lease() time.Duration {
 // Reserve implements [handoff.Runner].
 func (r *runner) Reserve(namespace string, held, more int) int {
 	r.mu.Lock()
-	refused := r.draining || r.spaces[namespace] == nil
+	draining := r.draining
 	r.mu.Unlock()
-	if refused {
+	if draining || r.spaces[namespace] == nil {
 		r.slots.release(held)
 		return 0
 	}
@@ -119,7 +124,7 @@ func (r *runner) Applied(outcomes []outcome.Outcome) {
 
 // Run implements [handoff.Runner].
 func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
-	sp := r.space(namespace)
+	sp := r.spaces[namespace]
 	for i := range steps {
 		r.start(sp, steps[i])
 	}
@@ -232,15 +237,19 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 // job is what the executor runs for a claimed step, or why it cannot be run.
 func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (executor.Job, *outcome.Failure) {
 	t := entry.Template
-	definition, i, ok := entry.Step(claimed.Name)
+	definition, i, ok := entry.Step(claimed.Defined())
 	if !ok {
-		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Name}
+		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Defined()}
 	}
 	if limit := claimed.MaxAttempts + int32(r.cfg.EventSystem.Processing.MaxRetries); claimed.Lost > limit { //nolint:gosec // 0 to 100 by its range
 		return executor.Job{}, &outcome.Failure{
 			Kind: outcome.WorkerLost, Permanent: true,
 			Message: "workers lost the step again and again: they died, or could not renew its lease",
 		}
+	}
+	batch, err := batchOf(claimed)
+	if err != nil {
+		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerError, Permanent: true, Message: err.Error()}
 	}
 	timeout := definition.Timeout.Duration()
 	if timeout == 0 {
@@ -252,10 +261,34 @@ func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (execut
 			Namespace: t.Namespace, Template: t.Name, Version: t.Version,
 			Attempt: int(claimed.Attempt), MaxAttempts: int(claimed.MaxAttempts),
 			Context: claimed.Context, Config: entry.Configs[i], Results: claimed.Results,
+			Batch: batch, Checkpoint: claimed.Checkpoint, Checkpointer: r.checkpointer(claimed.StepRef),
 		},
 		Callable: definition.Handler.Callable,
 		Timeout:  timeout,
 	}, nil
+}
+
+// batchOf is the share of a batch worker; nil for any other step.
+func batchOf(claimed postgres.ClaimedStep) (*tasker.Batch, error) {
+	if claimed.Input == nil {
+		return nil, nil
+	}
+	var batch tasker.Batch
+	if err := json.Unmarshal(claimed.Input, &batch); err != nil {
+		return nil, fmt.Errorf("decode the share of a batch worker: %w", err)
+	}
+	return &batch, nil
+}
+
+// checkpointer saves the checkpoints of a claim while it holds.
+func (r *runner) checkpointer(claim postgres.StepRef) func(context.Context, json.RawMessage) error {
+	return func(ctx context.Context, checkpoint json.RawMessage) error {
+		held, err := postgres.SaveCheckpoint(ctx, r.sys.Pool, claim, checkpoint)
+		if err == nil && !held {
+			err = tasker.ErrClaimLost
+		}
+		return err
+	}
 }
 
 // deliver sends an outcome to the sink, except one that only the shutdown

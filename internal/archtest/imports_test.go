@@ -38,6 +38,7 @@ migrations                        : github.com/jackc/pgx/v5/* github.com/pressly
 internal/common/taskid            : github.com/google/uuid
 internal/common/state             : .
 internal/common/templates         : . config go.yaml.in/yaml/v3 github.com/santhosh-tekuri/jsonschema/v6
+internal/common/expansion         : . config internal/common/taskid internal/common/templates
 internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*

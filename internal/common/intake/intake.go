@@ -16,7 +16,6 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/taskid"
-	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
 // MaxContext is the largest context of a task, in bytes of JSON.
@@ -77,7 +76,7 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 		if !seen {
 			at = len(batch)
 			groups[e.ID] = at
-			batch = append(batch, postgres.NewTasks{Template: e.ID, Queue: e.Queue, Steps: e.Steps})
+			batch = append(batch, postgres.NewTasks{Template: e.ID, Queue: e.Queue, Steps: e.Initial})
 			accepted.Namespaces = append(accepted.Namespaces, e.Template.Namespace)
 		}
 		accepted.IDs[i] = taskid.New()
@@ -160,26 +159,9 @@ func resolve(ctx context.Context, c *catalog.Catalog, requests []Request) ([]*ca
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range found {
-		if err := runnable(e.Template); err != nil {
-			return nil, err
-		}
-	}
 	entries := make([]*catalog.Entry, len(requests))
 	for i := range requests {
 		entries[i] = found[places[requests[i].Template]]
 	}
 	return entries, nil
-}
-
-// runnable refuses templates whose steps come to exist at run time: the engine
-// creates all steps with the task.
-func runnable(t *templates.Template) error {
-	for i := range t.Steps {
-		if t.Steps[i].Type != templates.StepStandard {
-			return fmt.Errorf("%w: template %s/%s: step %s is of type %s; only standard steps can run so far",
-				ErrInvalid, t.Namespace, t.Name, t.Steps[i].Name, t.Steps[i].Type)
-		}
-	}
-	return nil
 }

@@ -19,6 +19,8 @@ const (
 	ResultNotEncoded = "result_not_encodable" // the result is not JSON, or too large
 	ResultRefused    = "result_refused"       // PostgreSQL cannot store the result
 	WorkerLost       = "worker_unavailable"   // its workers lost the lease again and again
+	InvalidOutcome   = "invalid_outcome"      // a decision or a batch cannot be carried out
+	SignalTimeout    = "signal_timeout"       // the signal the step waits for did not come in time
 )
 
 // MaxResult is the largest result of a step, in bytes of JSON.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	tasker "github.com/tasker-systems/tasker-go"
 )
@@ -24,6 +25,7 @@ type Batch struct {
 	Settle    []uuid.UUID // tasks whose state may change: a leaf completed or a step failed
 	Others    []uuid.UUID // the other tasks: settled only if an attempt has failed before
 	HandOff   HandOff     // the worker in this process
+	Grow      *Grow       // nil: no result brings steps about
 }
 
 // Completed is a success. A nil Result is already on the step row.
@@ -39,6 +41,11 @@ type Failed struct {
 	Error json.RawMessage
 	Delay time.Duration
 	Final bool
+
+	// What the failure for good of a batch worker means for others.
+	Tolerated  bool // what depends on it runs all the same
+	Isolated   bool // it is set aside: cancelled, with its error
+	StopCopies bool // the other workers of its batch that have not begun are cancelled
 }
 
 // Consumed are messages of one queue to delete.
@@ -60,6 +67,7 @@ type Applied struct {
 	HandedOff []ClaimedStep // for the worker of this process; without Template and Context
 	Enqueued  int           // steps that became ready and wait on the queue
 	Gated     int           // steps that became ready and wait at a gate
+	Grown     int           // steps that results brought about
 	Completed int           // successes that counted; the rest came late
 	Failed    int           // failures that counted
 	Settled   []SettledTask // tasks whose state changed
@@ -188,11 +196,11 @@ func failSQL(queue string) string {
 	return fmt.Sprintf(`
 	with reported as materialized (
 		select *
-		from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::float8[], $6::bool[])
-			r (task_id, ordinal, claim, error, delay, final)
+		from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::float8[], $6::bool[], $7::bool[])
+			r (task_id, ordinal, claim, error, delay, final, isolated)
 	), failed as (
 		update tasker.steps s
-		set state = case when r.final then 'error' when s.held then 'pending' else 'waiting_for_retry' end::tasker.step_state,
+		set state = case when r.isolated then 'cancelled' when r.final then 'error' when s.held then 'pending' else 'waiting_for_retry' end::tasker.step_state,
 			error = coalesce(r.error::jsonb, s.error), result = null,
 			finished_at = coalesce(s.finished_at, now()),
 			next_attempt_at = case when not r.final then now() + make_interval(secs => r.delay) end
@@ -218,6 +226,29 @@ func failSQL(queue string) string {
 	)
 	select count(*) from failed`, table(queue), messageID(queue, "priority"))
 }
+
+// stopCopiesSQL cancels what has not begun of the batches of failed workers.
+const stopCopiesSQL = `
+	with stopped as (
+		update tasker.steps s
+		set state = 'cancelled', finished_at = now(), next_attempt_at = null
+		from (
+			select distinct s.task_id, s.definition
+			from unnest($1::uuid[], $2::int[], $3::int[]) f (task_id, ordinal, claim)
+			cross join lateral (
+				select s.task_id, s.definition
+				from tasker.steps s
+				where s.task_id = f.task_id and s.ordinal = f.ordinal and s.claim = f.claim and s.state = 'error'
+				offset 0 -- a look-up per step
+			) s
+		) f
+		where s.task_id = any (array[f.task_id]) and s.definition = f.definition
+		and s.state in ('pending', 'enqueued', 'waiting_for_retry')
+		returning s.task_id, s.ordinal
+	)
+	delete from tasker.gated_steps g
+	using stopped s
+	where g.task_id = any (array[s.task_id]) and g.ordinal = s.ordinal`
 
 // What is left to do in a task says its state. Branches that do not depend on a
 // failed step go on; when nothing can, the task is blocked if steps wait on the
@@ -272,32 +303,59 @@ const settleSQL = `
 // What the steps of a task that may not start yet look like.
 const unstarted = `'steps_in_process', 'enqueuing_steps', 'waiting_for_dependencies'`
 
-// Apply applies a batch in one transaction and one round trip. A result that
-// PostgreSQL refuses fails the whole call and changes nothing: see
-// [IsDataError].
-func Apply(ctx context.Context, db DB, batch Batch) (Applied, error) {
-	var applied Applied
-	if len(batch.Settle)+len(batch.Others) == 0 {
-		return applied, fmt.Errorf("apply results: %w", errEmptyBatch)
+// Apply applies a batch in one transaction and one round trip, or two when
+// results bring steps about. A result that PostgreSQL refuses fails the whole
+// call and changes nothing: see [IsDataError].
+func Apply(ctx context.Context, pool Pool, batch Batch) (applied Applied, err error) {
+	switch {
+	case len(batch.Settle)+len(batch.Others) == 0:
+		err = errEmptyBatch
+	case batch.Grow != nil:
+		applied, err = applyGrowing(ctx, pool, batch)
+	default:
+		b := &pgx.Batch{}
+		queueLock(b, batch)
+		queueComplete(b, batch, &applied)
+		queueFail(b, batch, &applied)
+		queueRest(b, batch, &applied, nil)
+		err = pool.SendBatch(ctx, b).Close()
 	}
-	b := &pgx.Batch{}
-	queueLock(b, batch)
-	queueComplete(b, batch, &applied)
-	queueFail(b, batch, &applied)
-	if len(batch.Settle)+len(batch.Others) > 0 {
-		b.Queue(settleSQL, batch.Settle, batch.Others).Query(func(rows pgx.Rows) (err error) {
-			applied.Settled, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SettledTask])
-			return err
+	if err != nil {
+		return Applied{}, fmt.Errorf("apply %d results: %w", len(batch.Completed)+len(batch.Failed), err)
+	}
+	return applied, nil
+}
+
+// queueRest recounts the tasks that have new steps or whose batch workers have
+// failed, settles tasks and deletes what is consumed.
+func queueRest(b *pgx.Batch, batch Batch, applied *Applied, recount []uuid.UUID) {
+	var stopped []StepRef
+	for _, f := range batch.Failed {
+		if f.Tolerated || f.StopCopies {
+			recount = append(recount, f.Task)
+		}
+		if f.StopCopies {
+			stopped = append(stopped, f.StepRef)
+		}
+	}
+	if len(stopped) > 0 {
+		tasks, ordinals, claims := refs(stopped, func(r *StepRef) StepRef { return *r })
+		b.Queue(stopCopiesSQL, tasks, ordinals, claims)
+	}
+	if len(recount) > 0 {
+		b.Queue(recountSQL(batch.Queue), recount).Exec(func(tag pgconn.CommandTag) error {
+			applied.Enqueued += int(tag.RowsAffected())
+			return nil
 		})
 	}
+	b.Queue(settleSQL, batch.Settle, batch.Others).Query(func(rows pgx.Rows) (err error) {
+		applied.Settled, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SettledTask])
+		return err
+	})
 	for _, c := range batch.Consumed {
 		ids, tasks, ordinals, claims := messages(c.Messages)
 		b.Queue(deleteSQL(c.Queue), ids, tasks, ordinals, claims)
 	}
-	if err := db.SendBatch(ctx, b).Close(); err != nil {
-		return Applied{}, fmt.Errorf("apply %d results: %w", len(batch.Completed)+len(batch.Failed), err)
-	}
-	return applied, nil
 }
 
 func queueLock(b *pgx.Batch, batch Batch) {
@@ -364,14 +422,14 @@ func queueFail(b *pgx.Batch, batch Batch, applied *Applied) {
 	}
 	tasks, ordinals, claims := refs(batch.Failed, func(f *Failed) StepRef { return f.StepRef })
 	errs := make([]*string, len(batch.Failed))
-	delays, finals := make([]float64, len(batch.Failed)), make([]bool, len(batch.Failed))
+	delays, finals, isolated := make([]float64, len(batch.Failed)), make([]bool, len(batch.Failed)), make([]bool, len(batch.Failed))
 	for i, f := range batch.Failed {
 		if f.Error != nil {
 			s := string(f.Error)
 			errs[i] = &s
 		}
-		delays[i], finals[i] = seconds(f.Delay), f.Final
+		delays[i], finals[i], isolated[i] = seconds(f.Delay), f.Final, f.Isolated
 	}
-	b.Queue(failSQL(batch.Queue), tasks, ordinals, claims, errs, delays, finals).
+	b.Queue(failSQL(batch.Queue), tasks, ordinals, claims, errs, delays, finals, isolated).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&applied.Failed) })
 }

@@ -86,7 +86,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		where t.task_id = any (array[r.task_id])
 	)
 	select c.msg_id, c.task_id, c.ordinal, c.claim, t.template_id, c.name, c.attempt, c.max_attempts, c.lost, c.leaf,
-		c.depends_on, c.priority, coalesce(c.definition, ''), c.input, c.checkpoint, t.context,
+		c.depends_on, c.priority, coalesce(c.definition, ''), c.input, c.checkpoint->'value', t.context,
 		case when c.depends_on is not null then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(c.depends_on) d (ordinal)

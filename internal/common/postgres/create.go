@@ -64,14 +64,14 @@ const insertTasksSQL = `
 // that depends on nothing is enqueued at birth, unless it waits at a gate.
 const insertStepsSQL = `
 	insert into tasker.steps (task_id, ordinal, name, state, waiting_on, depends_on, dependents, max_attempts, enqueued_at,
-		priority, gates)
+		priority, gates, patience)
 	select t.task_id, d.ordinal, d.name,
 		case when d.depends_on is null and d.gates is null then 'enqueued' else 'pending' end::tasker.step_state,
 		coalesce(cardinality(d.depends_on::int[]), 0), d.depends_on::int[], d.dependents::int[], d.max_attempts,
-		case when d.depends_on is null and d.gates is null then now() end, t.priority, d.gates::text[]
+		case when d.depends_on is null and d.gates is null then now() end, t.priority, d.gates::text[], nullif(d.patience, 0)
 	from unnest($1::uuid[], $2::int2[]) t (task_id, priority)
-	cross join unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[])
-		d (ordinal, name, depends_on, dependents, max_attempts, gates)`
+	cross join unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::int[])
+		d (ordinal, name, depends_on, dependents, max_attempts, gates, patience)`
 
 // sendRootsSQL sends the messages of the steps that depend on nothing, due when
 // their task may start.
@@ -146,14 +146,15 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 // queueSteps gives every one of the tasks the same steps.
 func queueSteps(b *pgx.Batch, steps []NewStep, tasks []uuid.UUID, priorities []int16) {
 	n := len(steps)
-	ordinals, names, attempts := make([]int32, n), make([]string, n), make([]int32, n)
+	ordinals, names, attempts, patience := make([]int32, n), make([]string, n), make([]int32, n), make([]int32, n)
 	dependsOn, dependents, gates := make([]*string, n), make([]*string, n), make([]*string, n)
 	for i := range steps {
 		s := &steps[i]
 		ordinals[i], names[i], attempts[i] = s.Ordinal, s.Name, s.MaxAttempts
 		dependsOn[i], dependents[i], gates[i] = intsLiteral(s.DependsOn), intsLiteral(s.Dependents), arrayLiteral(s.Gates)
+		patience[i] = int32(s.Patience.Seconds())
 	}
-	b.Queue(insertStepsSQL, tasks, priorities, ordinals, names, dependsOn, dependents, attempts, gates)
+	b.Queue(insertStepsSQL, tasks, priorities, ordinals, names, dependsOn, dependents, attempts, gates, patience)
 }
 
 // rootsOf are the ordinals of the steps that are enqueued at birth, and the

@@ -199,12 +199,25 @@ func FindUnsettled(ctx context.Context, db DB, rest time.Duration, limit int) (m
 func recountSQL(queue string) string {
 	return fmt.Sprintf(`
 	with recounted as (
-		select s.task_id, s.ordinal, count(p.*) filter (where p.state not in ('complete', 'resolved_manually')
-			and not (p.tolerated and p.state in ('error', 'cancelled')))::int as open
-		from tasker.steps s
-		left join tasker.steps p on p.task_id = s.task_id and p.ordinal = any (s.depends_on)
-		where s.task_id = any ($1) and s.state = 'pending'
-		group by s.task_id, s.ordinal
+		select s.task_id, s.ordinal, u.open
+		from (select distinct unnest($1::uuid[]) as task_id) t
+		cross join lateral (
+			select s.task_id, s.ordinal, s.depends_on
+			from tasker.steps s
+			where s.task_id = t.task_id and s.state = 'pending'
+			offset 0 -- a look-up per task, and below one per dependency
+		) s
+		cross join lateral (
+			select count(*)::int as open
+			from unnest(s.depends_on) d (ordinal)
+			cross join lateral (
+				select
+				from tasker.steps p
+				where p.task_id = s.task_id and p.ordinal = d.ordinal and p.state not in ('complete', 'resolved_manually')
+				and not (p.tolerated and p.state in ('error', 'cancelled'))
+				offset 0
+			) p
+		) u
 	), moved as (
 		update tasker.steps s
 		set waiting_on = r.open,
@@ -216,7 +229,7 @@ func recountSQL(queue string) string {
 			end::tasker.step_state,
 			enqueued_at = case when r.open = 0 and not s.held and s.gates is null then clock_timestamp() else s.enqueued_at end
 		from recounted r
-		where s.task_id = r.task_id and s.ordinal = r.ordinal and s.state = 'pending'
+		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.state = 'pending'
 		and (r.open = 0 and not s.held or s.waiting_on <> r.open)
 		returning s.task_id, s.ordinal, s.claim, s.state, s.priority, s.gates, s.patience, s.next_attempt_at, r.open = 0 and not s.held as free
 	), gated as (
@@ -232,7 +245,7 @@ func recountSQL(queue string) string {
 		jsonb_build_object('task', m.task_id, 'step', m.ordinal, 'claim', m.claim)
 			|| case when t.run_at > clock_timestamp() then '{"starts": true}' else '{}' end::jsonb
 	from moved m
-	join tasker.tasks t on t.task_id = m.task_id
+	join tasker.tasks t on t.task_id = any (array[m.task_id])
 	where m.free and m.gates is null`, table(queue), messageID(queue, "m.priority"))
 }
 

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -84,6 +85,7 @@ type StoredReport struct {
 	Message     // in the results queue
 	Template    uuid.UUID
 	Name        string
+	Definition  string // as in ClaimedStep
 	Attempt     int32
 	MaxAttempts int32
 	Leaf        bool
@@ -111,7 +113,8 @@ func readReportsSQL(resultsQueue string) string {
 		returning q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
 			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id
 	)
-	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''), coalesce(s.attempt, 0),
+	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''),
+		coalesce(s.definition, ''), coalesce(s.attempt, 0),
 		coalesce(s.max_attempts, 0), coalesce(s.dependents is null, false),
 		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.task_id is null
 	from taken m
@@ -126,7 +129,7 @@ func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, vis
 	rows, _ := db.Query(ctx, readReportsSQL(resultsQueue), limit, seconds(visibility))
 	reports, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredReport, error) {
 		var r StoredReport
-		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Attempt, &r.MaxAttempts,
+		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Definition, &r.Attempt, &r.MaxAttempts,
 			&r.Leaf, &r.Failed, &r.Error, &r.Stale)
 		return r, err
 	})
@@ -134,4 +137,29 @@ func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, vis
 		return nil, fmt.Errorf("read results from %s: %w", resultsQueue, err)
 	}
 	return reports, nil
+}
+
+// The results of steps that have reported and whose claims still hold.
+const readResultsSQL = `
+	select r.task_id, r.ordinal, r.claim, s.result
+	from unnest($1::uuid[], $2::int[], $3::int[]) r (task_id, ordinal, claim)
+	join tasker.steps s on s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.claim = r.claim
+	where s.state = 'enqueued_for_orchestration'`
+
+// ReadResults returns the results of reported steps, of those whose claim still
+// holds.
+func ReadResults(ctx context.Context, db DB, steps []StepRef) (map[StepRef]json.RawMessage, error) {
+	tasks, ordinals, claims := refs(steps, func(r *StepRef) StepRef { return *r })
+	rows, _ := db.Query(ctx, readResultsSQL, tasks, ordinals, claims)
+	results := make(map[StepRef]json.RawMessage, len(steps))
+	var ref StepRef
+	var result []byte
+	_, err := pgx.ForEachRow(rows, []any{&ref.Task, &ref.Ordinal, &ref.Claim, &result}, func() error {
+		results[ref] = bytes.Clone(result)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the results of %d steps: %w", len(steps), err)
+	}
+	return results, nil
 }

@@ -43,6 +43,10 @@ func statements() map[string]string {
 		"findTaskSQL":               findTaskSQL,
 		"findTemplateSQL":           findTemplateSQL,
 		"gateRootsSQL":              gateRootsSQL,
+		"growSQL":                   growSQL,
+		"linkSQL":                   linkSQL,
+		"siblingsSQL":               siblingsSQL,
+		"stopCopiesSQL":             stopCopiesSQL,
 		"heldSQL":                   heldSQL,
 		"insertStepsSQL":            insertStepsSQL,
 		"insertTasksSQL":            insertTasksSQL,
@@ -59,17 +63,18 @@ func statements() map[string]string {
 		"nextDueSQL":                nextDueSQL(testQueue),
 		"notifySQL":                 notifySQL,
 		"pingSQL":                   pingSQL,
+		"readResultsSQL":            readResultsSQL,
 		"readReportsSQL":            readReportsSQL(testResults),
 		"readTemplatesSQL":          readTemplatesSQL,
 		"recountSQL":                recountSQL(testQueue),
 		"registerTemplatesSQL":      registerTemplatesSQL,
-		"registerTurnSQL":           registerTurnSQL,
 		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"reportSQL":                 reportSQL(testQueue, testResults),
 		"resendAloneSQL":            resendAloneSQL,
 		"resendReportsSQL":          resendReportsSQL(testResults),
 		"resendStepsSQL":            resendStepsSQL(testQueue),
+		"saveCheckpointSQL":         saveCheckpointSQL,
 		"sendRootsSQL":              sendRootsSQL(testQueue),
 		"sentinelSQL":               sentinelSQL,
 		"setSentinelSQL":            setSentinelSQL,
@@ -92,9 +97,9 @@ var notPrepared = []string{
 // seldom are the statements that look at whole tables or that nobody waits for;
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
-	"findSQL",                                                          // after a crash of the server
-	"listTasksSQL",                                                     // for people: the newest that match, found by walking the key
-	"recountSQL", "resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
+	"findSQL",                                            // after a crash of the server
+	"listTasksSQL",                                       // for people: the newest that match, found by walking the key
+	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
 	"shownSQL",                                   // db check, likewise
 	"dropUnusedLimitsSQL", "lockUnusedLimitsSQL", // tidying, likewise
 }

@@ -74,6 +74,10 @@ const (
 	StepSucceed     StepEvent = "succeed"
 	StepFailForNow  StepEvent = "fail_for_now"
 	StepFailForGood StepEvent = "fail_for_good"
+	StepIsolate     StepEvent = "isolate"
+	StepStandIn     StepEvent = "stand_in"
+	StepReceive     StepEvent = "receive"
+	StepTimeOut     StepEvent = "time_out"
 	StepBackOff     StepEvent = "back_off"
 	StepSetAside    StepEvent = "set_aside"
 
@@ -88,6 +92,7 @@ const (
 var Steps = Table[tasker.StepState, StepEvent]{
 	{nil, StepCreate, tasker.StepPending, Intake, "it depends on another step, or waits for a signal or a limit"},
 	{nil, StepCreateReady, tasker.StepEnqueued, Intake, "it depends on nothing"},
+	{nil, StepStandIn, tasker.StepComplete, Orchestrator, "it stands for a batch that has no shares"},
 
 	{[]tasker.StepState{tasker.StepPending}, StepEnqueue, tasker.StepEnqueued, Orchestrator, "what it depends on is satisfied, its gates are passed, its task is not paused"},
 	{[]tasker.StepState{tasker.StepPending}, StepHandOver, tasker.StepInProgress, Orchestrator, "the same, and the worker in the same process has a free slot"},
@@ -107,11 +112,17 @@ var Steps = Table[tasker.StepState, StepEvent]{
 		StepSetAside, tasker.StepPending, Orchestrator, "the same, and its task is paused",
 	},
 	{
-		[]tasker.StepState{tasker.StepPending, tasker.StepInProgress, tasker.StepReported, tasker.StepReportedError, tasker.StepWaitingForRetry},
-		StepFailForGood, tasker.StepError, Orchestrator, "the error is permanent or the last attempt's, or what it waited for did not come in time",
+		[]tasker.StepState{tasker.StepInProgress, tasker.StepReported, tasker.StepReportedError},
+		StepFailForGood, tasker.StepError, Orchestrator, "the error is permanent or the last attempt's",
 	},
+	{
+		[]tasker.StepState{tasker.StepInProgress, tasker.StepReported, tasker.StepReportedError},
+		StepIsolate, tasker.StepCancelled, Orchestrator, "the same, and it works on a batch that isolates failures",
+	},
+	{[]tasker.StepState{tasker.StepPending}, StepReceive, tasker.StepReported, Orchestrator, "the signal it waits for has come"},
+	{[]tasker.StepState{tasker.StepPending}, StepTimeOut, tasker.StepReportedError, Orchestrator, "the signal it waits for did not come in time"},
 
-	{Movable(), StepCancel, tasker.StepCancelled, Operator, "its task is cancelled or resolved"},
+	{Movable(), StepCancel, tasker.StepCancelled, Operator, "its task is cancelled or resolved, or a worker of its batch has failed and none of the others is to begin"},
 	{[]tasker.StepState{tasker.StepEnqueued, tasker.StepWaitingForRetry}, StepHold, tasker.StepPending, Operator, "its task is paused; what runs finishes"},
 	{
 		[]tasker.StepState{tasker.StepError, tasker.StepWaitingForRetry, tasker.StepCancelled},

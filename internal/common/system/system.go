@@ -54,7 +54,7 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Common:   cfg,
 		Pool:     pool,
 		Names:    names,
-		Catalog:  catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
+		Catalog:  catalog.New(pool, names, cfg.Environment),
 		Notifier: eventsystem.NewNotifier(pool, log),
 		Log:      log,
 	}, nil

@@ -1,6 +1,10 @@
 package templates
 
-import "github.com/tasker-systems/tasker-go/config"
+import (
+	"reflect"
+
+	"github.com/tasker-systems/tasker-go/config"
+)
 
 // A Step is one node of a template's graph.
 type Step struct {
@@ -169,6 +173,18 @@ type BatchConfig struct {
 
 	// FailureStrategy says what a failed batch means for the others.
 	FailureStrategy FailureStrategy `json:"failure_strategy" default:"continue_on_failure" oneof:"continue_on_failure|fail_fast|isolate"`
+}
+
+// DefaultBatchConfig is what a batch follows whose template does not say.
+func DefaultBatchConfig() BatchConfig {
+	var cfg BatchConfig
+	v := reflect.ValueOf(&cfg).Elem()
+	for _, f := range fieldsOf(v.Type()) {
+		if value, ok := f.tag.Lookup("default"); ok {
+			setDefault(v.Field(f.index), value)
+		}
+	}
+	return cfg
 }
 
 // A FailureStrategy says what a failed batch means for the others.

@@ -1,0 +1,140 @@
+package orchestration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/expansion"
+	"github.com/tasker-systems/tasker-go/internal/common/outcome"
+	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+)
+
+// A decision is the result of a step that may bring other steps about.
+type decision struct {
+	entry  *catalog.Entry
+	result json.RawMessage
+}
+
+// decides returns the definition of a task one of whose steps may bring others
+// about, and nil when results of the step do not.
+func (p *processor) decides(ctx context.Context, template uuid.UUID, step string) *catalog.Entry {
+	entry, err := p.entry(ctx, template)
+	if err != nil {
+		return nil
+	}
+	if definition, _, ok := entry.Step(step); ok && expansion.Decides(definition) {
+		return entry
+	}
+	return nil
+}
+
+// readDecisions reads what reported steps decided: their results are on the
+// step rows only.
+func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredReport) (map[postgres.StepRef]decision, error) {
+	decided := map[postgres.StepRef]decision{}
+	var steps []postgres.StepRef
+	for i := range group {
+		r := &group[i]
+		if r.Failed || r.Definition != "" {
+			continue
+		}
+		if entry := p.decides(ctx, r.Template, r.Name); entry != nil {
+			decided[r.StepRef] = decision{entry: entry}
+			steps = append(steps, r.StepRef)
+		}
+	}
+	if len(steps) == 0 {
+		return nil, nil
+	}
+	var results map[postgres.StepRef]json.RawMessage
+	err := p.ops.Do(ctx, "read decisions", func(ctx context.Context) (err error) {
+		results, err = postgres.ReadResults(ctx, p.db, steps)
+		return err
+	})
+	for step, result := range results {
+		decided[step] = decision{decided[step].entry, result}
+	}
+	return decided, err
+}
+
+// grow has the decisions bring about what they say. One that cannot be carried
+// out fails its step, so their tasks are settled.
+func (p *processor) grow(ctx context.Context, batch *postgres.Batch, decided map[postgres.StepRef]decision) {
+	if len(decided) == 0 {
+		return
+	}
+	batch.Grow = &postgres.Grow{Plan: func(step postgres.StepRef, siblings []postgres.Sibling) ([]postgres.GrownStep, json.RawMessage) {
+		steps, err := p.plan(ctx, step, decided[step], siblings)
+		if err != nil {
+			p.log.WarnContext(ctx, "a result cannot be carried out; its step has failed", "task_id", step.Task, "step_id", step.ID(), "error", err)
+			failure := outcome.Failure{Kind: outcome.InvalidOutcome, Message: err.Error(), Permanent: true}
+			return nil, failure.JSON()
+		}
+		return steps, nil
+	}}
+	for step := range decided {
+		batch.Grow.Steps = append(batch.Grow.Steps, step)
+		batch.Settle = append(batch.Settle, step.Task)
+	}
+}
+
+func (p *processor) plan(ctx context.Context, step postgres.StepRef, d decision, siblings []postgres.Sibling) ([]postgres.GrownStep, error) {
+	growth, err := expansion.Grow(expansion.Origin{
+		Template: d.entry.Template, Graph: d.entry.Graph, Siblings: siblingsOf(siblings), Ordinal: step.Ordinal, Result: d.result, Limits: p.limits,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range growth.Warnings {
+		p.log.WarnContext(ctx, warning, "task_id", step.Task, "step_id", step.ID()) //nolint:sloglint // the texts of one list
+	}
+	if p.limits.EnableDetailedLogging {
+		p.log.InfoContext(ctx, "decided", "task_id", step.Task, "step_id", step.ID(), "named", growth.Named, "steps", growth.Names())
+	}
+	return grownSteps(d.entry, growth), nil
+}
+
+func siblingsOf(siblings []postgres.Sibling) []expansion.Sibling {
+	out := make([]expansion.Sibling, len(siblings))
+	for i, s := range siblings {
+		out[i] = expansion.Sibling{Ordinal: s.Ordinal, Definition: s.Definition, State: s.State, Depth: s.Depth}
+	}
+	return out
+}
+
+// grownSteps are the steps of a growth as the database takes them.
+func grownSteps(entry *catalog.Entry, growth expansion.Growth) []postgres.GrownStep {
+	steps := make([]postgres.GrownStep, len(growth.Steps))
+	for i, s := range growth.Steps {
+		grown := postgres.GrownStep{NewStep: entry.Steps[s.Definition], Depth: s.Depth, Input: s.Input, Tolerated: s.Tolerated, Empty: s.Empty}
+		if definition := grown.Name; definition != s.Name {
+			grown.Definition = definition
+		}
+		grown.Ordinal, grown.Name, grown.DependsOn, grown.Dependents = s.Ordinal, s.Name, s.DependsOn, nil
+		steps[i] = grown
+	}
+	return steps
+}
+
+// forBatch adds what the failure for good of a batch worker means for others.
+func forBatch(f *postgres.Failed, entry *catalog.Entry, worker string) {
+	_, place, ok := entry.Step(worker)
+	if !ok {
+		return
+	}
+	switch cfg := expansion.BatchConfig(entry.Template, entry.Graph, place); cfg.FailureStrategy {
+	case templates.ContinueOnFailure:
+		f.Tolerated = true
+	case templates.Isolate:
+		f.Tolerated, f.Isolated = true, true
+	case templates.FailFast:
+		f.StopCopies = true
+	default:
+		panic(fmt.Sprintf("orchestration: unknown failure strategy %q", cfg.FailureStrategy)) // the template was checked
+	}
+}
