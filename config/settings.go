@@ -1,10 +1,6 @@
 package config
 
-import (
-	"strings"
-
-	"github.com/tasker-systems/tasker-go/internal/tomltree"
-)
+import "github.com/tasker-systems/tasker-go/internal/tomltree"
 
 // Setting is the value of one key in a configuration, and how it came about.
 type Setting struct {
@@ -49,16 +45,6 @@ func (s Setting) Shown() string {
 		v, _ := Redact(s.Value)
 		return v.Inline()
 	}
-}
-
-// Origin says where the value comes from: its layers, the one in effect first. It
-// shows no secret.
-func (s Setting) Origin() string {
-	parts := make([]string, len(s.Chain))
-	for i, link := range s.Chain {
-		parts[i] = link.String()
-	}
-	return strings.Join(parts, " ← ")
 }
 
 // IsOverride reports whether a file sets a key that another file sets too.

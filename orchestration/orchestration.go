@@ -29,10 +29,8 @@ var ErrNoSection = errors.New("the configuration has no [orchestration] section;
 
 // Run plays the role until ctx ends, then stops in good order. The database
 // must have the current schema. Once the role works it logs "ready" with the
-// address of its API, which a bind address with port 0 leaves open. Values that
-// a reload changes are followed.
-func Run(ctx context.Context, provider config.Provider, log *slog.Logger) error {
-	cfg := provider.Current()
+// address of its API, which a bind address with port 0 leaves open.
+func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if cfg.Orchestration == nil {
 		return ErrNoSection
 	}
@@ -41,7 +39,6 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger) error 
 		return err
 	}
 	defer sys.Close()
-	sys.Follow(provider)
 	g, serving := errgroup.WithContext(ctx)
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
@@ -81,7 +78,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
 		return err
 	}
+	l := newLimiter(sys, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration())
 	p := newProcessor(sys, cfg, opts.Line)
+	p.look = l.look
 	g, ctx := errgroup.WithContext(ctx)
 	if opts.Stopping != nil {
 		defer context.AfterFunc(ctx, opts.Stopping)()
@@ -91,7 +90,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	reports := eventsystem.NewSignal()
 	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
-		listener := sys.Listener(map[string]*eventsystem.Signal{sys.Names.ResultsChannel(): reports}, listenerSettings(sys, cfg))
+		listener := sys.Listener(map[string]*eventsystem.Signal{
+			sys.Names.ResultsChannel(): reports, postgres.GatesChannel: l.all,
+		}, listenerSettings(sys, cfg))
 		g.Go(func() error { listener.Run(ctx); return nil })
 	}
 	g.Go(func() error {
@@ -107,6 +108,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	g.Go(func() error { p.applyStored(ctx, reports); return nil })
 	g.Go(func() error { p.ops.Run(ctx); return nil })
 	g.Go(func() error { r.run(ctx); return nil })
+	g.Go(func() error { l.run(ctx); return nil })
 	g.Go(func() error { r.ops.Run(ctx); return nil })
 	deps := webDeps(sys)
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), r.ops.Checks("task_readiness_events"))
@@ -115,7 +117,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 }
 
 func webDeps(sys *system.Context) web.Deps {
-	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config, Metrics: sys.Metrics, Log: sys.Log}
+	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log}
 }
 
 // listenerSettings derives what the section does not name: an orchestrator has

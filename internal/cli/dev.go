@@ -63,12 +63,11 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"))
-	process.LogConfig(ctx, log, cfg.Loaded())
-	applied, err := migrate(ctx, cfg.Current().Common)
+	applied, err := migrate(ctx, cfg.Common)
 	if err != nil {
 		return err
 	}
+	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"))
 	for _, m := range applied {
 		log.InfoContext(ctx, "migration applied", "name", m.Name)
 	}
@@ -83,7 +82,7 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 }
 
 // configure loads the configuration and lays the flags over it.
-func (d *devCommand) configure(db *database) (*config.Live, error) {
+func (d *devCommand) configure(db *database) (*config.Config, error) {
 	s := setup{env: d.env}
 	s.database(db.url)
 	s.fill("orchestration.system.web.bind_address", "TASKER_ORCHESTRATION_WEB_BIND_ADDRESS", d.listen)
@@ -92,7 +91,7 @@ func (d *devCommand) configure(db *database) (*config.Live, error) {
 		// Else a restart after a kill would wait for the lease of the dead one.
 		s.lay("orchestration.system.mode", `"distributed"`)
 	}
-	return config.LoadLive(config.ContextComplete, s.options())
+	return s.load(config.ContextComplete)
 }
 
 // announce says where everything is. Nobody is left to be told when that fails.

@@ -37,14 +37,12 @@ func (s *setup) fill(key, variable, value string) {
 func (s *setup) database(url string) { s.fill("common.database.url", "DATABASE_URL", url) }
 
 // load loads the configuration of a context.
-func (s *setup) load(c config.Context) (*config.Config, error) { return config.Load(c, s.options()) }
-
-func (s *setup) options() config.Options {
+func (s *setup) load(c config.Context) (*config.Config, error) {
 	opts := config.Options{LookupEnv: s.lookup}
 	if len(s.overlay) > 0 {
 		opts.Overlay = []byte(strings.Join(s.overlay, "\n"))
 	}
-	return opts
+	return config.Load(c, opts)
 }
 
 func (s *setup) lookup(name string) (string, bool) {

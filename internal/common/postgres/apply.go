@@ -67,6 +67,7 @@ type Applied struct {
 	HandedOff []ClaimedStep // for the worker of this process; without Template and Context
 	Enqueued  int           // steps that became ready and wait on the queue
 	Gated     int           // steps that became ready and wait at a gate
+	Gates     []string      // gates at which steps came to wait or of which slots came back; one may stand twice
 	Grown     int           // steps that results brought about
 	Completed int           // successes that counted; the rest came late
 	Failed    int           // failures that counted
@@ -115,7 +116,8 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 		from reported r
 		where s.task_id = any (array[r.task_id]) and s.ordinal = r.ordinal and s.claim = r.claim
 		and s.state in ('in_progress', 'enqueued_for_orchestration')
-		returning s.task_id, s.dependents
+		returning s.task_id, s.ordinal, s.dependents, s.gates
+	), freed as (%[6]s
 	), released as (
 		select c.task_id, d.ordinal, count(*)::int as satisfied
 		from completed c
@@ -166,14 +168,18 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 		select a.task_id, a.ordinal, a.gates, a.priority, clock_timestamp(), clock_timestamp() + make_interval(secs => a.patience)
 		from advanced a
 		where a.gated
-		returning 1
+		returning gates[1] as gate
 	), sent as (
 		insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
 		select n.msg_id, clock_timestamp() + case when n.handed_off then make_interval(secs => $7) else interval '0' end,
 			jsonb_build_object('task', n.task_id, 'step', n.ordinal, 'claim', n.claim)
 		from numbered n
 	)
-	select counted.n, (select count(*) from gated), n.msg_id, n.task_id, n.ordinal, n.claim, n.name, n.attempt, n.max_attempts, n.leaf, n.depends_on,
+	select counted.n, (select count(*) from gated),
+		case when n.msg_id is null or n.msg_id = (select min(msg_id) from numbered) then (
+			select array_agg(gate) from (select gate from gated union select gate from freed) g
+		) end,
+		n.msg_id, n.task_id, n.ordinal, n.claim, n.name, n.attempt, n.max_attempts, n.leaf, n.depends_on,
 		n.priority, n.handed_off,
 		case when n.handed_off and ($8 or cardinality(n.depends_on) > n.satisfied) then (
 			select jsonb_object_agg(p.name, p.result)
@@ -186,7 +192,8 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 			) p
 		) end
 	from (select count(*) as n from completed) counted
-	left join numbered n on true`, table(queue), messageID(queue, "a.priority"), idOffset, overtakes, sequence(queue))
+	left join numbered n on true`, table(queue), messageID(queue, "a.priority"), idOffset, overtakes, sequence(queue),
+		freeSlotsSQL("completed"))
 }
 
 // failSQL records failed attempts and, for those to be tried again, sends a
@@ -218,13 +225,15 @@ func failSQL(queue string) string {
 		select task_id, ordinal, gates, priority, next_attempt_at
 		from failed
 		where state = 'waiting_for_retry' and gates is not null
+	), freed as (%[3]s
 	), sent as (
-		insert into pgmq.%s (msg_id, vt, message) overriding system value
-		select %s, next_attempt_at, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
+		insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
+		select %[2]s, next_attempt_at, jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim)
 		from failed
 		where state = 'waiting_for_retry' and gates is null
 	)
-	select count(*) from failed`, table(queue), messageID(queue, "priority"))
+	select (select count(*) from failed), (select array_agg(distinct gate) from freed)`,
+		table(queue), messageID(queue, "priority"), freeSlotsSQL("failed"))
 }
 
 // stopCopiesSQL cancels what has not begun of the batches of failed workers.
@@ -347,6 +356,11 @@ func queueRest(b *pgx.Batch, batch Batch, applied *Applied, recount []uuid.UUID)
 			applied.Enqueued += int(tag.RowsAffected())
 			return nil
 		})
+		b.Queue(releaseSlotsSQL(), recount).Query(func(rows pgx.Rows) error {
+			gates, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			applied.Gates = append(applied.Gates, gates...)
+			return err
+		})
 	}
 	b.Queue(settleSQL, batch.Settle, batch.Others).Query(func(rows pgx.Rows) (err error) {
 		applied.Settled, err = pgx.CollectRows(rows, pgx.RowToStructByPos[SettledTask])
@@ -393,10 +407,12 @@ func scanAdvanced(rows pgx.Rows, applied *Applied) error {
 		var priority *int16
 		var dependsOn []int32
 		var raw []byte
-		if err := rows.Scan(&applied.Completed, &applied.Gated, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
+		var gates []string // in one of the rows
+		if err := rows.Scan(&applied.Completed, &applied.Gated, &gates, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
 			&dependsOn, &priority, &handedOff, &raw); err != nil {
 			return err
 		}
+		applied.Gates = append(applied.Gates, gates...)
 		switch {
 		case id == nil:
 		case !*handedOff:
@@ -431,5 +447,10 @@ func queueFail(b *pgx.Batch, batch Batch, applied *Applied) {
 		delays[i], finals[i], isolated[i] = seconds(f.Delay), f.Final, f.Isolated
 	}
 	b.Queue(failSQL(batch.Queue), tasks, ordinals, claims, errs, delays, finals, isolated).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&applied.Failed) })
+		QueryRow(func(row pgx.Row) error {
+			var gates []string
+			err := row.Scan(&applied.Failed, &gates)
+			applied.Gates = append(applied.Gates, gates...)
+			return err
+		})
 }

@@ -250,11 +250,13 @@ func recountSQL(queue string) string {
 }
 
 // Settle evaluates tasks of one queue anew: recounts what their steps wait on,
-// enqueues what turns out to be ready, and sets the state of the tasks.
+// enqueues what turns out to be ready, gives back the slots of steps that are no
+// longer under way, and sets the state of the tasks.
 func Settle(ctx context.Context, db DB, queue string, tasks []uuid.UUID) error {
 	b := &pgx.Batch{}
 	b.Queue(lockTasksSQL, tasks)
 	b.Queue(recountSQL(queue), tasks)
+	b.Queue(announceSlotsSQL(), tasks)
 	b.Queue(settleSQL, tasks, []uuid.UUID{})
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("settle %d tasks: %w", len(tasks), err)

@@ -30,12 +30,15 @@ const (
 // of the function that builds them.
 func statements() map[string]string {
 	return map[string]string{
+		"announceSlotsSQL":          announceSlotsSQL(),
+		"candidatesSQL":             candidatesSQL,
 		"claimSQL":                  claimSQL(testQueue),
 		"completeSQL":               completeSQL(testQueue),
 		"createQueuesSQL":           createQueuesSQL,
 		"declareLimitsSQL":          declareLimitsSQL,
 		"deleteSQL":                 deleteSQL(testQueue),
 		"dropLeaseSQL":              dropLeaseSQL,
+		"dropOrphanSlotsSQL":        dropOrphanSlotsSQL,
 		"dropUnusedLimitsSQL":       dropUnusedLimitsSQL,
 		"extendSQL":                 extendSQL(testQueue),
 		"failSQL":                   failSQL(testQueue),
@@ -52,6 +55,7 @@ func statements() map[string]string {
 		"insertTasksSQL":            insertTasksSQL,
 		"keepLimitsSQL":             keepLimitsSQL,
 		"leaseEndSQL":               leaseEndSQL,
+		"letThroughSQL":             letThroughSQL(testQueue),
 		"listNamespaceTemplatesSQL": listNamespaceTemplatesSQL,
 		"listQueuesSQL":             listQueuesSQL,
 		"listStepsSQL":              listStepsSQL,
@@ -61,19 +65,25 @@ func statements() map[string]string {
 		"lockUnusedLimitsSQL":       lockUnusedLimitsSQL,
 		"namespacesSQL":             namespacesSQL,
 		"nextDueSQL":                nextDueSQL(testQueue),
+		"nextReadySQL":              nextReadySQL,
 		"notifySQL":                 notifySQL,
+		"parkSQL":                   parkSQL,
+		"passAloneSQL":              passAloneSQL,
 		"pingSQL":                   pingSQL,
 		"readResultsSQL":            readResultsSQL,
 		"readReportsSQL":            readReportsSQL(testResults),
 		"readTemplatesSQL":          readTemplatesSQL,
+		"readyGatesSQL":             readyGatesSQL,
 		"recountSQL":                recountSQL(testQueue),
 		"registerTemplatesSQL":      registerTemplatesSQL,
 		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
+		"releaseSlotsSQL":           releaseSlotsSQL(),
 		"reportSQL":                 reportSQL(testQueue, testResults),
 		"resendAloneSQL":            resendAloneSQL,
 		"resendReportsSQL":          resendReportsSQL(testResults),
 		"resendStepsSQL":            resendStepsSQL(testQueue),
+		"roomsSQL":                  roomsSQL,
 		"saveCheckpointSQL":         saveCheckpointSQL,
 		"sendRootsSQL":              sendRootsSQL(testQueue),
 		"sentinelSQL":               sentinelSQL,
@@ -83,14 +93,16 @@ func statements() map[string]string {
 		"stopWorkerSQL":             stopWorkerSQL,
 		"takeLeaseSQL":              takeLeaseSQL,
 		"taskStatesSQL":             taskStatesSQL,
+		"tokenWaitsSQL":             tokenWaitsSQL,
 		"touchWorkerSQL":            touchWorkerSQL,
 		"unsettledSQL":              unsettledSQL,
+		"waitingGatesSQL":           waitingGatesSQL,
 	}
 }
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"countsSQL", "saysSQL", // parts of statements
+	"countsSQL", "freeSlotsSQL", "saysSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tasker-systems/tasker-go/config"
-	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // Settings say what API to build and how to serve it.
@@ -29,9 +28,7 @@ type Settings struct {
 	// Classify names the errors that handlers return. Those to which it gives
 	// an empty code, or all when it is nil, are faults of the server.
 	Classify func(error) Code
-	// Metrics measure the requests, and are served; nil when they are off.
-	Metrics *telemetry.Metrics
-	Log     *slog.Logger
+	Log      *slog.Logger
 }
 
 // An API is a set of routes from which the server and its OpenAPI document both
@@ -40,7 +37,6 @@ type API struct {
 	settings Settings
 	mux      *http.ServeMux
 	huma     huma.API
-	requests *telemetry.Histogram
 }
 
 // New returns an API that serves nothing but its own description.
@@ -54,8 +50,6 @@ func New(s Settings) *API {
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	mux := http.NewServeMux()
 	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
-	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
-		telemetry.Durations(), "server", "method", "route", "status")
 	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(problemContext{ctx}) })
 	return a
 }

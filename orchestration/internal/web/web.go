@@ -17,7 +17,6 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
-	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
@@ -27,9 +26,7 @@ type Deps struct {
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
-	Checks   []health.Check     // of what else runs in the role
-	Config   config.Provider    // what /config tells
-	Metrics  *telemetry.Metrics // nil when they are off
+	Checks   []health.Check // of what else runs in the role
 	Log      *slog.Logger
 }
 
@@ -50,7 +47,7 @@ func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWe
 func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.API {
 	api := web.New(web.Settings{
 		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
-		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
+		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Log: s.Log,
 	})
 	s.routes(api)
 	info := web.Info{
@@ -60,8 +57,6 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		{Name: "orchestration_database", Look: s.databaseAnswers},
 		{Name: "step_queues", Look: s.queuesIntact},
 	}, s.Checks...))
-	web.HandleConfig(api, s.Config)
-	web.HandleMetrics(api)
 	return api
 }
 
