@@ -38,6 +38,27 @@ func (r *runner) heartbeat(ctx context.Context) {
 	}
 }
 
+// obeyRecalls looks, whenever an operator has cancelled something, which claims
+// still hold, and tells the handlers of the others to stop. Who does not listen
+// learns it at the next heartbeat.
+func (r *runner) obeyRecalls(ctx context.Context) {
+	for {
+		r.recalled.Wait(ctx, -1)
+		if ctx.Err() != nil {
+			return
+		}
+		var claims []postgres.StepRef
+		for _, held := range r.held(time.Time{}) {
+			for _, m := range held {
+				claims = append(claims, m.StepRef)
+			}
+		}
+		if _, err := r.dropLost(ctx, claims); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "claims not checked; the next heartbeat does it", "error", err)
+		}
+	}
+}
+
 // held are the messages of running steps by queue, those left out whose claim
 // may not be renewed any more.
 func (r *runner) held(now time.Time) map[string][]postgres.Message {
@@ -80,7 +101,7 @@ func (r *runner) extend(ctx context.Context, queue string, held []postgres.Messa
 }
 
 func (r *runner) settleDoubts(ctx context.Context, queue string, doubtful []postgres.StepRef) error {
-	holding, err := postgres.HeldClaims(ctx, r.sys.Pool, doubtful)
+	holding, err := r.dropLost(ctx, doubtful)
 	if err != nil {
 		return err
 	}
@@ -90,23 +111,35 @@ func (r *runner) settleDoubts(ctx context.Context, queue string, doubtful []post
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	still := make(map[stepKey]bool, len(holding))
-	for _, ref := range holding {
-		still[keyOf(ref)] = true
-	}
 	for _, m := range moved {
 		if run := r.running[keyOf(m.StepRef)]; run != nil {
 			run.message = m
 		}
 	}
-	for _, ref := range doubtful {
+	return nil
+}
+
+// dropLost tells the handlers of those claims to stop that do not hold any more,
+// and returns the others.
+func (r *runner) dropLost(ctx context.Context, claims []postgres.StepRef) ([]postgres.StepRef, error) {
+	holding, err := postgres.HeldClaims(ctx, r.sys.Pool, claims)
+	if err != nil {
+		return nil, err
+	}
+	still := make(map[stepKey]bool, len(holding))
+	for _, ref := range holding {
+		still[keyOf(ref)] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ref := range claims {
 		if run := r.running[keyOf(ref)]; run != nil && !still[keyOf(ref)] {
 			r.log.WarnContext(ctx, "claim lost; telling the handler to stop", "step", ref.String())
 			run.cancel()
 			delete(r.running, keyOf(ref))
 		}
 	}
-	return nil
+	return holding, nil
 }
 
 // release gives back whatever this worker still holds, at the end of a

@@ -33,7 +33,8 @@ type runner struct {
 	slots    *slots
 	executor *executor.Executor
 	sink     func(outcome.Outcome)
-	spaces   map[string]*space // by namespace
+	spaces   map[string]*space   // by namespace
+	recalled *eventsystem.Signal // raised when an operator may have taken claims away
 
 	mu       sync.Mutex
 	running  map[stepKey]*running
@@ -75,6 +76,7 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 		sys: sys, cfg: cfg, log: sys.Log, spaces: spaces,
 		slots:    newSlots(cfg.System.StepProcessing.MaxConcurrentSteps),
 		executor: &executor.Executor{Handlers: handlers, Log: sys.Log},
+		recalled: eventsystem.NewSignal(),
 		running:  map[stepKey]*running{},
 	}
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))

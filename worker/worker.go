@@ -149,6 +149,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	if r.mode().Listens() {
 		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
 		g.Go(func() error { listener.Run(ctx); return nil })
+		g.Go(func() error { r.obeyRecalls(ctx); return nil })
 	}
 	var claiming sync.WaitGroup
 	for _, sp := range r.spaces {
@@ -245,9 +246,10 @@ func (r *runner) giveUp(outlive context.Context) {
 }
 
 func (r *runner) channels() map[string]*eventsystem.Signal {
-	channels := make(map[string]*eventsystem.Signal, len(r.spaces))
+	channels := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
 	for _, sp := range r.spaces {
 		channels[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		channels[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
 	}
 	return channels
 }

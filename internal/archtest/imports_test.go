@@ -49,6 +49,7 @@ internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
 internal/common/catalog           : . config internal/common/messaging internal/common/postgres internal/common/templates github.com/google/uuid
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
+internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
 internal/common/web               : . config internal/common/health github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*

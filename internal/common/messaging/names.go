@@ -52,3 +52,9 @@ func (n Names) StepsChannel(namespace string) string {
 
 // ResultsChannel is the channel that wakes the orchestrators.
 func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "_ready" }
+
+// RecallsChannel is the channel that tells the workers of a namespace that claims
+// were taken away from them.
+func (n Names) RecallsChannel(namespace string) string {
+	return n.cfg.WorkerNamespace + "_recalls." + namespace
+}

@@ -153,8 +153,9 @@ func NextDue(ctx context.Context, db DB, queue string) (time.Duration, bool, err
 }
 
 // extendSQL renews the leases of messages that still say what their holder
-// thinks, then names those it renewed. A message that is gone after a crash of
-// the server, or locked right now, is not among them.
+// thinks and whose step is still in progress under that claim, then names those
+// it renewed. A message that is gone after a crash of the server, or locked right
+// now, is not among them, nor that of a step that was cancelled.
 func extendSQL(queue string) string {
 	return fmt.Sprintf(`
 	with held as (
@@ -164,6 +165,12 @@ func extendSQL(queue string) string {
 			select q.msg_id
 			from pgmq.%[1]s q
 			where q.msg_id = h.msg_id and `+saysSQL+`
+			and exists (
+				select
+				from tasker.steps s
+				where s.task_id = any (array[h.task_id]) and s.ordinal = h.ordinal and s.claim = h.claim
+				and s.state = 'in_progress'
+			)
 			for update skip locked -- also keeps it a look-up per message
 		) q
 	)
@@ -235,12 +242,14 @@ func FindMessages(ctx context.Context, db DB, queue string, claims []StepRef) ([
 }
 
 // releaseSQL gives claimed steps back: they are enqueued again, under the claim
-// number they have, and the attempt that did not happen does not count.
+// number they have, and the attempt that did not happen does not count. Those of
+// a paused task are pending, and what their messages say is stale.
 func releaseSQL(queue string) string {
 	return fmt.Sprintf(`
 	with released as (
 		update tasker.steps s
-		set state = 'enqueued', attempt = greatest(s.attempt - 1, 0), started_at = null, process_id = null
+		set state = case when s.held then 'pending' else 'enqueued' end::tasker.step_state, claim = s.claim + s.held::int,
+			attempt = greatest(s.attempt - 1, 0), started_at = null, process_id = null
 		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[]) h (msg_id, task_id, ordinal, claim)
 		where s.task_id = any (array[h.task_id]) and s.ordinal = h.ordinal and s.claim = h.claim
 		and s.state = 'in_progress'

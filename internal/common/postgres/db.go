@@ -37,6 +37,11 @@ type Pool interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
+// InTx runs do in a transaction, which commits unless do fails.
+func InTx(ctx context.Context, pool Pool, do func(DB) error) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return do(tx) })
+}
+
 // ErrNotFound says that what was asked for does not exist.
 var ErrNotFound = errors.New("not found")
 

@@ -49,6 +49,13 @@ func DeleteMessages(ctx context.Context, db DB, queue string, gone []Message) er
 	return nil
 }
 
+// IsDeadlock reports whether PostgreSQL ended the transaction because two waited
+// for each other. The same may succeed at once.
+func IsDeadlock(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == "40P01" || pgErr.Code == "40001")
+}
+
 // IsDataError reports whether PostgreSQL refused a value: one that JSON allows
 // and jsonb does not, such as the character U+0000, or one beyond its limits.
 // The same value would be refused again.

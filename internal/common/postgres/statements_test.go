@@ -29,7 +29,8 @@ const (
 // statements are all statements of the package, by the name of the constant or
 // of the function that builds them.
 func statements() map[string]string {
-	return map[string]string{
+	all := operatorStatements()
+	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
 		"candidatesSQL":             candidatesSQL,
 		"claimSQL":                  claimSQL(testQueue),
@@ -97,12 +98,13 @@ func statements() map[string]string {
 		"touchWorkerSQL":            touchWorkerSQL,
 		"unsettledSQL":              unsettledSQL,
 		"waitingGatesSQL":           waitingGatesSQL,
-	}
+	})
+	return all
 }
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"countsSQL", "freeSlotsSQL", "saysSQL", // parts of statements
+	"builtSQL", "countsSQL", "freeSlotsSQL", "saysSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 
