@@ -123,6 +123,9 @@ func (o *Operator) settle(ctx context.Context, db postgres.DB, namespace string,
 	if err != nil {
 		return err
 	}
+	if err := postgres.MarkTroubled(ctx, db, tasks); err != nil {
+		return err
+	}
 	return postgres.Settle(ctx, db, queue, tasks)
 }
 

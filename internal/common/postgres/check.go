@@ -184,7 +184,7 @@ var taskInvariants = []Invariant{
 	{"I5b", "has no steps", `
 		select t.task_id, null::int
 		from tasker.tasks t
-		where t.state <> 'initializing' and not exists (select from tasker.steps s where s.task_id = t.task_id)`},
+		where t.state not in ('initializing', 'cancelled') and not exists (select from tasker.steps s where s.task_id = t.task_id)`},
 	{"I6a", "is final without the time of its end, or open with one", `
 		select t.task_id, null::int
 		from tasker.tasks t
@@ -241,7 +241,8 @@ var stepInvariants = []Invariant{
 	{"I6f", "has left pending although a dependency is not satisfied", `
 		select s.task_id, s.ordinal
 		from tasker.steps s` + unsatisfiedDependencies + `
-		where s.state not in ('pending', 'cancelled', 'resolved_manually') and (s.waiting_on <> 0 or u.unsatisfied <> 0)`},
+		where s.state not in ('pending', 'cancelled', 'resolved_manually') and (s.waiting_on <> 0 or u.unsatisfied <> 0)
+		and not (s.state = 'complete' and s.attempt = 0)`}, // completed by hand, before its time
 	{"I6g", "is over and lacks its result, its error or the time of its end", `
 		select s.task_id, s.ordinal
 		from tasker.steps s

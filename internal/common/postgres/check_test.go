@@ -260,7 +260,7 @@ func TestCheckFinds(t *testing.T) {
 			[]string{"I6c complete.end", "I6d complete.end", "I6e complete.end"},
 		},
 		{
-			"ran too early", `update tasker.steps set state = 'complete', result = '1', finished_at = now() where task_id = '{halfway}' and ordinal = 4`,
+			"ran too early", `update tasker.steps set state = 'complete', result = '1', attempt = 1, claim = 1, finished_at = now() where task_id = '{halfway}' and ordinal = 4`,
 			[]string{"I6f halfway.end"},
 		},
 		{"no result", `update tasker.steps set result = null where task_id = '{complete}' and ordinal = 4`, []string{"I6g complete.end"}},

@@ -124,6 +124,19 @@ func EndTasks(ctx context.Context, db DB, tasks []uuid.UUID, from []tasker.TaskS
 	return nil
 }
 
+// An operator's change can leave a task whose state another step than a leaf
+// decides about.
+const troubleSQL = `update tasker.tasks set troubled = true where task_id = any ($1) and not troubled`
+
+// MarkTroubled has the tasks settled whenever one of their steps ends, as those
+// of which an attempt has failed.
+func MarkTroubled(ctx context.Context, db DB, tasks []uuid.UUID) error {
+	if _, err := db.Exec(ctx, troubleSQL, tasks); err != nil {
+		return fmt.Errorf("mark %d tasks as troubled: %w", len(tasks), err)
+	}
+	return nil
+}
+
 const pauseTasksSQL = `update tasker.tasks set paused_at = now() where task_id = any ($1) and paused_at is null`
 
 // What waits for a worker or a retry is pending again, under a new claim number,

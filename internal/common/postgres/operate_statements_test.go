@@ -16,6 +16,7 @@ func operatorStatements() map[string]string {
 		"reopenTasksSQL":   reopenTasksSQL,
 		"resetStepsSQL":    resetStepsSQL,
 		"resumeTasksSQL":   resumeTasksSQL,
+		"troubleSQL":       troubleSQL,
 		"unholdStepsSQL":   unholdStepsSQL,
 	}
 }
