@@ -22,7 +22,7 @@ var ErrState = state.ErrRefused
 
 // By says who acts and why; both are kept with the task, in [Client.Events], and
 // may be empty.
-type By = operate.By
+type By struct{ Actor, Reason string }
 
 // Cancel cancels a task that is not over: its steps that have not ended are
 // cancelled, running handlers are told to stop through their context, and what
@@ -60,7 +60,7 @@ func (c *Client) act(ctx context.Context, task string, event state.TaskEvent, by
 	if err != nil {
 		return err
 	}
-	return c.operator().Task(ctx, id, event, by)
+	return c.operator().Task(ctx, id, event, operate.By(by))
 }
 
 func parse(task string) (uuid.UUID, error) {
@@ -83,7 +83,7 @@ func (c *Client) RetryStep(ctx context.Context, task, step string, by By) error 
 	if err != nil {
 		return err
 	}
-	return c.operator().RetryStep(ctx, operate.ParseStep(id, step), by)
+	return c.operator().RetryStep(ctx, operate.ParseStep(id, step), operate.By(by))
 }
 
 // ResolveStep declares a step done that is not complete: the steps that depend on
@@ -93,7 +93,7 @@ func (c *Client) ResolveStep(ctx context.Context, task, step string, by By) erro
 	if err != nil {
 		return err
 	}
-	return c.operator().ResolveStep(ctx, operate.ParseStep(id, step), by)
+	return c.operator().ResolveStep(ctx, operate.ParseStep(id, step), operate.By(by))
 }
 
 // CompleteStep completes a step that is not complete with a result, encoded as
@@ -108,7 +108,7 @@ func (c *Client) CompleteStep(ctx context.Context, task, step string, result any
 	if err != nil {
 		return fmt.Errorf("%w: encode the result of step %s: %w", ErrInvalid, step, err)
 	}
-	err = c.operator().CompleteStep(ctx, operate.ParseStep(id, step), raw, by)
+	err = c.operator().CompleteStep(ctx, operate.ParseStep(id, step), raw, operate.By(by))
 	if errors.Is(err, operate.ErrInvalid) {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -356,7 +355,7 @@ func TestCompleteByHandIsJSON(t *testing.T) {
 	for _, result := range []string{`null`, `0`, `""`, `[]`, `{"a": {"b": [1, 2]}}`} {
 		id := b.e.Create("pair", nil)
 		b.must(b.e.Client.CompleteStep(t.Context(), id, "a", json.RawMessage(result), by))
-		if claimed := b.claim(id); fmt.Sprintf("%s", claimed.Results["a"]) != result {
+		if claimed := b.claim(id); string(claimed.Results["a"]) != result {
 			t.Errorf("the step that depends on it got %s; want %s", claimed.Results["a"], result)
 		}
 	}

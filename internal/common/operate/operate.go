@@ -250,9 +250,9 @@ func change(ctx context.Context, db postgres.DB, step postgres.StepRef, event st
 		n, err = postgres.ResetSteps(ctx, db, []uuid.UUID{step.Task}, []int32{step.Ordinal}, state.Steps.From(event))
 		done = n == 1
 	case state.StepResolve:
-		done, err = postgres.EndStep(ctx, db, step, state.Steps.From(event), tasker.StepResolvedManually, nil)
+		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: state.Steps.From(event), To: tasker.StepResolvedManually})
 	default:
-		done, err = postgres.EndStep(ctx, db, step, state.Steps.From(event), tasker.StepComplete, result)
+		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: state.Steps.From(event), To: tasker.StepComplete, Result: result})
 	}
 	if err == nil && !done { // only a worker can have moved it: the task is locked
 		err = errMoved

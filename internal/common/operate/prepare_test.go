@@ -82,13 +82,10 @@ func (b *bench) fail(s postgres.ClaimedStep, final bool) postgres.Applied {
 	}}})
 }
 
-// report reports as a worker of another process does.
-func (b *bench) report(s postgres.ClaimedStep, failed bool) {
+// report reports a result or an error, as a worker of another process does.
+func (b *bench) report(s postgres.ClaimedStep, result, failure json.RawMessage) {
 	b.t.Helper()
-	r := postgres.Report{Message: s.Message, Template: s.Template, Result: json.RawMessage(`"done"`)}
-	if failed {
-		r.Result, r.Error = nil, json.RawMessage(`{"kind": "handler_error", "message": "away"}`)
-	}
+	r := postgres.Report{Message: s.Message, Template: s.Template, Result: result, Error: failure}
 	queue := b.e.Queue(enginetest.Namespace)
 	n, err := postgres.ReportSteps(b.t.Context(), b.e.Pool, queue, b.e.Names.Results(), []postgres.Report{r})
 	if err != nil || n != 1 {
@@ -139,7 +136,7 @@ func (b *bench) task(s tasker.TaskState) string {
 	}
 	switch s {
 	case tasker.TaskEvaluatingResults:
-		b.report(b.claim(id), false)
+		b.report(b.claim(id), json.RawMessage(`"done"`), nil)
 	case tasker.TaskWaitingForRetry:
 		b.fail(b.claim(id), false)
 	case tasker.TaskBlockedByFailures:
@@ -171,9 +168,9 @@ func (b *bench) step(s tasker.StepState) (id, name string) {
 	case tasker.StepInProgress:
 		b.claim(id)
 	case tasker.StepReported:
-		b.report(b.claim(id), false)
+		b.report(b.claim(id), json.RawMessage(`"done"`), nil)
 	case tasker.StepReportedError:
-		b.report(b.claim(id), true)
+		b.report(b.claim(id), nil, json.RawMessage(`{"kind": "handler_error", "message": "away"}`))
 	case tasker.StepWaitingForRetry:
 		b.fail(b.claim(id), false)
 	case tasker.StepComplete:

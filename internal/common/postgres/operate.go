@@ -275,11 +275,17 @@ const endStepSQL = `
 	)
 	select count(*) from ended`
 
-// EndStep puts a step that is in one of the given states into a final state, with
-// a result or with none (nil), and reports whether it was.
-func EndStep(ctx context.Context, db DB, step StepRef, from []tasker.StepState, to tasker.StepState, result json.RawMessage) (bool, error) {
+// An End is how a step ends by hand.
+type End struct {
+	From   []tasker.StepState // the states in which it can
+	To     tasker.StepState
+	Result json.RawMessage // nil: none
+}
+
+// EndStep ends a step and reports whether its state allowed it.
+func EndStep(ctx context.Context, db DB, step StepRef, end End) (bool, error) {
 	var n int
-	err := db.QueryRow(ctx, endStepSQL, step.Task, step.Ordinal, words(from), to, text(result)).Scan(&n)
+	err := db.QueryRow(ctx, endStepSQL, step.Task, step.Ordinal, words(end.From), end.To, text(end.Result)).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("end step %s: %w", step.ID(), err)
 	}
