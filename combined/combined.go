@@ -40,7 +40,9 @@ func lanes(cfg *config.Orchestration) int {
 
 // Run plays both roles until ctx ends, then stops in good order. The
 // configuration must have both sections and the database the current schema.
-func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options) error {
+// Values that a reload changes are followed.
+func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts Options) error {
+	cfg := provider.Current()
 	if cfg.Orchestration == nil {
 		return orchestration.ErrNoSection
 	}
@@ -56,6 +58,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, opts Options
 		return err
 	}
 	defer sys.Close()
+	sys.Follow(provider)
 
 	line := handoff.New(lanes(cfg.Orchestration), cfg.Worker.Channels.EventSubscribers.CompletionBufferSize)
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))

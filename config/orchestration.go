@@ -33,24 +33,24 @@ type Orchestration struct {
 type Backoff struct {
 	// BackoffMultiplier is how much longer each wait is than the one before,
 	// beyond the end of DefaultBackoff. Raise it to back off faster.
-	BackoffMultiplier float64 `toml:"backoff_multiplier" range:"1..10"`
+	BackoffMultiplier float64 `toml:"backoff_multiplier" range:"1..10" reload:"live"`
 
 	// JitterEnabled says whether waits are varied at random. Turn it off only
 	// for tests.
-	JitterEnabled bool `toml:"jitter_enabled"`
+	JitterEnabled bool `toml:"jitter_enabled" reload:"live"`
 
 	// JitterMax is the largest share by which a wait is varied. Raise it when
 	// many steps fail together.
-	JitterMax Fraction `toml:"jitter_max_percentage" range:"0..1"`
+	JitterMax Fraction `toml:"jitter_max_percentage" range:"0..1" reload:"live"`
 
 	// MaxBackoff is the longest wait, jitter included. Lower it to try again
 	// sooner after long outages.
-	MaxBackoff Seconds `toml:"max_backoff_seconds" range:"1..3600"`
+	MaxBackoff Seconds `toml:"max_backoff_seconds" range:"1..3600" reload:"live"`
 
 	// DefaultBackoff are the waits after the first, second, … failed attempt.
 	// In TOML it is an array, or a table with the keys 0, 1, 2, … which an
 	// overlay can change entry by entry. Fit it to what the handlers call.
-	DefaultBackoff []Seconds `toml:"default_backoff_seconds" len:"1..20" range:"0..3600"`
+	DefaultBackoff []Seconds `toml:"default_backoff_seconds" len:"1..20" range:"0..3600" reload:"live"`
 
 	// ReenqueueDelays is how long a task may rest in a state.
 	ReenqueueDelays ReenqueueDelays `toml:"reenqueue_delays"`
@@ -61,10 +61,10 @@ type Backoff struct {
 // lost messages, raise it to spare the database.
 type ReenqueueDelays struct {
 	// WaitingForDependencies is the rest of a task none of whose steps can run.
-	WaitingForDependencies Seconds `toml:"waiting_for_dependencies" range:"0..3600"`
+	WaitingForDependencies Seconds `toml:"waiting_for_dependencies" range:"0..3600" reload:"live"`
 
 	// WaitingForRetry is the rest of a task that waits for its next attempt.
-	WaitingForRetry Seconds `toml:"waiting_for_retry" range:"0..3600"`
+	WaitingForRetry Seconds `toml:"waiting_for_retry" range:"0..3600" reload:"live"`
 
 	// BlockedByFailures is the rest of a task that waits for an operator.
 	BlockedByFailures Seconds `toml:"blocked_by_failures" range:"0..3600"`
@@ -73,10 +73,10 @@ type ReenqueueDelays struct {
 	EnqueuingSteps Seconds `toml:"enqueuing_steps" range:"0..300"`
 
 	// StepsInProcess is the rest of a task whose steps are with workers.
-	StepsInProcess Seconds `toml:"steps_in_process" range:"0..300"`
+	StepsInProcess Seconds `toml:"steps_in_process" range:"0..300" reload:"live"`
 
 	// EvaluatingResults is the rest of a task with results not yet applied.
-	EvaluatingResults Seconds `toml:"evaluating_results" range:"0..300"`
+	EvaluatingResults Seconds `toml:"evaluating_results" range:"0..300" reload:"live"`
 
 	// Initializing is the rest of a task whose steps are not created yet.
 	Initializing Seconds `toml:"initializing" range:"0..300"`

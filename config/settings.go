@@ -1,6 +1,10 @@
 package config
 
-import "github.com/tasker-systems/tasker-go/internal/tomltree"
+import (
+	"strings"
+
+	"github.com/tasker-systems/tasker-go/internal/tomltree"
+)
 
 // Setting is the value of one key in a configuration, and how it came about.
 type Setting struct {
@@ -45,6 +49,16 @@ func (s Setting) Shown() string {
 		v, _ := Redact(s.Value)
 		return v.Inline()
 	}
+}
+
+// Origin says where the value comes from: its layers, the one in effect first. It
+// shows no secret.
+func (s Setting) Origin() string {
+	parts := make([]string, len(s.Chain))
+	for i, link := range s.Chain {
+		parts[i] = link.String()
+	}
+	return strings.Join(parts, " ← ")
 }
 
 // IsOverride reports whether a file sets a key that another file sets too.

@@ -36,7 +36,7 @@ type Auth struct {
 
 	// APIKeyHeader is the request header that carries the API key. Change it to
 	// fit a gateway.
-	APIKeyHeader string `toml:"api_key_header" len:"1.." format:"header"`
+	APIKeyHeader string `toml:"api_key_header" len:"1.." format:"header" secret:"false"`
 
 	// JWTIssuer is the issuer a token must name. Change it to the issuer you
 	// trust.

@@ -29,8 +29,10 @@ var ErrNoSection = errors.New("the configuration has no [orchestration] section;
 
 // Run plays the role until ctx ends, then stops in good order. The database
 // must have the current schema. Once the role works it logs "ready" with the
-// address of its API, which a bind address with port 0 leaves open.
-func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+// address of its API, which a bind address with port 0 leaves open. Values that
+// a reload changes are followed.
+func Run(ctx context.Context, provider config.Provider, log *slog.Logger) error {
+	cfg := provider.Current()
 	if cfg.Orchestration == nil {
 		return ErrNoSection
 	}
@@ -39,6 +41,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer sys.Close()
+	sys.Follow(provider)
 	g, serving := errgroup.WithContext(ctx)
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
@@ -117,7 +120,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 }
 
 func webDeps(sys *system.Context) web.Deps {
-	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log}
+	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config, Metrics: sys.Metrics, Log: sys.Log}
 }
 
 // listenerSettings derives what the section does not name: an orchestrator has

@@ -33,7 +33,7 @@ type processor struct {
 	process  uuid.UUID
 	lease    time.Duration // of steps handed over within the process
 	line     *handoff.Line
-	backoff  config.Backoff
+	backoff  func() config.Backoff // follows a reload
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	retries  int // of reading the results queue
@@ -45,10 +45,21 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 	return &processor{
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
-		line: line, backoff: cfg.Backoff, events: cfg.EventSystems.Orchestration,
+		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
 		limits:  cfg.DecisionPoints,
+	}
+}
+
+// backoffOf returns what gives the waits in effect: those of a configuration
+// that can be loaded anew, else those of cfg.
+func backoffOf(sys *system.Context, cfg *config.Orchestration) func() config.Backoff {
+	return func() config.Backoff {
+		if sys.Config != nil {
+			return sys.Config.Current().Orchestration.Backoff
+		}
+		return cfg.Backoff
 	}
 }
 
@@ -254,7 +265,7 @@ func (p *processor) failed(ctx context.Context, s *postgres.ClaimedStep, f *outc
 			attempt.Retry = definition.Retry
 		}
 	}
-	delay, again := result.Next(p.backoff, attempt, f)
+	delay, again := result.Next(p.backoff(), attempt, f)
 	p.log.WarnContext(ctx, "step failed", "step", s.Name, "step_id", s.StepRef.ID(), "task_id", s.Task, "attempt", s.Attempt,
 		"max_attempts", s.MaxAttempts, "kind", f.Kind, "error", f.Message, "retry", again, "delay", delay)
 	failed := postgres.Failed{StepRef: s.StepRef, Error: stored, Delay: delay, Final: !again}

@@ -7,6 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
@@ -89,6 +92,29 @@ func TestComplete(t *testing.T) {
 		}
 		if !maps.Equal(got, tt.want) || steps[0].Template != template || string(steps[0].Context) != "{}" {
 			t.Errorf("%s: got %v, template %s, context %s", tt.name, got, steps[0].Template, steps[0].Context)
+		}
+	}
+}
+
+// reloaded is a configuration that changes when it is loaded anew.
+type reloaded struct{ now *config.Config }
+
+func (r *reloaded) Current() *config.Config { return r.now }
+
+// TestBackoffFollowsReloads: the processor and the reconciler have the waits of
+// the last load, not those they were made with.
+func TestBackoffFollowsReloads(t *testing.T) {
+	t.Parallel()
+	var first, second config.Orchestration
+	first.Backoff.MaxBackoff, second.Backoff.MaxBackoff = 10, 20
+	sys := stranded(t)
+	provider := &reloaded{&config.Config{Orchestration: &first}}
+	sys.Follow(provider)
+	p, r := newProcessor(sys, &first, handoff.New(0, 0)), newReconciler(sys, &first, eventsystem.NewSignal())
+	for _, section := range []*config.Orchestration{&first, &second} {
+		provider.now = &config.Config{Orchestration: section}
+		if got, want := p.backoff().MaxBackoff, section.Backoff.MaxBackoff; got != want || r.backoff().MaxBackoff != want {
+			t.Errorf("the processor waits up to %d, the reconciler up to %d; want %d", got, r.backoff().MaxBackoff, want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type reconciler struct {
 	notifier *eventsystem.Notifier
 	reports  *eventsystem.Signal // wakes the reader of results in this process
 	log      *slog.Logger
-	delays   config.ReenqueueDelays
+	backoff  func() config.Backoff // follows a reload
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	lease    time.Duration
@@ -34,7 +34,7 @@ type reconciler struct {
 func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
 	return &reconciler{
 		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
-		delays: cfg.Backoff.ReenqueueDelays, events: cfg.EventSystems.TaskReadiness,
+		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
 		ops:   eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 	}
@@ -106,11 +106,12 @@ func (r *reconciler) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	delays := r.backoff().ReenqueueDelays
 	rest := postgres.Rest{
-		Enqueued:   r.delays.StepsInProcess.Duration(),
-		InProgress: r.delays.StepsInProcess.Duration(),
-		Reported:   r.delays.EvaluatingResults.Duration(),
-		Retrying:   r.delays.WaitingForRetry.Duration(),
+		Enqueued:   delays.StepsInProcess.Duration(),
+		InProgress: delays.StepsInProcess.Duration(),
+		Reported:   delays.EvaluatingResults.Duration(),
+		Retrying:   delays.WaitingForRetry.Duration(),
 	}
 	if !intact {
 		r.log.WarnContext(ctx, "the queues are gone, as after a crash of the server; rebuilding them from the steps")
@@ -191,7 +192,7 @@ func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 func (r *reconciler) unsettled(ctx context.Context) error {
 	var found map[string][]uuid.UUID
 	err := r.do(ctx, "find tasks that have stopped", func(ctx context.Context) (err error) {
-		found, err = postgres.FindUnsettled(ctx, r.pool, r.delays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
+		found, err = postgres.FindUnsettled(ctx, r.pool, r.backoff().ReenqueueDelays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
 		return err
 	})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // SIGTERM, and ends the process.
 func Main(handlers *tasker.Handlers, opts ...Option) {
 	process.Main("worker", func(ctx context.Context, log *slog.Logger) error {
-		cfg, err := process.LoadConfig(config.ContextWorker, log)
+		cfg, err := process.LoadConfig(ctx, config.ContextWorker, log)
 		if err != nil {
 			return err
 		}

@@ -51,7 +51,8 @@ func WithTemplates(fsys fs.FS) Option {
 // not finish. The database must have the current schema. Once the role works it
 // logs "ready" with the address of its API, which a bind address with port 0
 // leaves open.
-func Run(ctx context.Context, cfg *config.Config, handlers *tasker.Handlers, log *slog.Logger, opts ...Option) error {
+func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handlers, log *slog.Logger, opts ...Option) error {
+	cfg := provider.Current()
 	if cfg.Worker == nil {
 		return ErrNoSection
 	}
@@ -64,6 +65,7 @@ func Run(ctx context.Context, cfg *config.Config, handlers *tasker.Handlers, log
 		return err
 	}
 	defer sys.Close()
+	sys.Follow(provider)
 	loaded, err := loadTemplates(sys.Common.TaskTemplates, o.templates)
 	if err != nil {
 		return err
@@ -172,7 +174,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 
 func (r *runner) webDeps() web.Deps {
 	slots := func() (inUse, capacity int) { return r.slots.inUse(), r.slots.capacity }
-	return web.Deps{DB: r.sys.Pool, Slots: slots, Log: r.sys.Log}
+	return web.Deps{DB: r.sys.Pool, Slots: slots, Config: r.sys.Config, Metrics: r.sys.Metrics, Log: r.sys.Log}
 }
 
 // connect says where outcomes go: over the line, or to the database. What it

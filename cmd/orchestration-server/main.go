@@ -15,7 +15,7 @@ import (
 func main() { process.Main("orchestration-server", run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
-	cfg, err := process.LoadConfig(config.ContextOrchestration, log)
+	cfg, err := process.LoadConfig(ctx, config.ContextOrchestration, log)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 func main() { process.Main("worker-server", run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
-	cfg, err := process.LoadConfig(config.ContextWorker, log)
+	cfg, err := process.LoadConfig(ctx, config.ContextWorker, log)
 	if err != nil {
 		return err
 	}

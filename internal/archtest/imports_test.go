@@ -41,6 +41,7 @@ internal/common/templates         : . config go.yaml.in/yaml/v3 github.com/santh
 internal/common/expansion         : . config internal/common/taskid internal/common/templates
 internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
+internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/otel/*
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
 internal/common/eventsystem       : . config internal/common/backoff internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
@@ -51,7 +52,7 @@ internal/common/catalog           : . config internal/common/messaging internal/
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
 internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
-internal/common/web               : . config internal/common/health github.com/danielgtaylor/huma/v2/*
+internal/common/web               : . config internal/common/health internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
 # The roles. Only the assemblies see the system, and neither role sees the other.

@@ -26,7 +26,7 @@ func newConfigDiffCommand(env Env) *cobra.Command {
 		Short: "Compare the values in effect in two environments, files or servers",
 		Long: "Compare the values in effect. A and B are each an environment, a generated file, or\n" +
 			"the URL of a server that runs, which is asked for /config. Secrets are compared and\n" +
-			"not shown; those of a server cannot be.",
+			"not shown; those of a server by a hash that it tells.",
 		Example: "  tasker-cli config diff test production\n" +
 			"  tasker-cli config diff production http://127.0.0.1:8080",
 		Args: cobra.ExactArgs(2),
@@ -49,11 +49,13 @@ type side struct {
 
 // cell is the value of one key on one side.
 type cell struct {
-	Value string          `json:"value"` // as TOML; *** for a secret
-	Chain []tomltree.Link `json:"chain,omitempty"`
+	Value  string          `json:"value"` // as TOML; *** for a secret
+	Chain  []tomltree.Link `json:"chain,omitempty"`
+	Origin string          `json:"origin,omitempty"` // the chain as a server tells it
 
-	canonical string // to compare by, with secrets
-	unknown   bool   // the other side does not tell the value
+	canonical   string                 // to compare by, with secrets
+	unknown     bool                   // the other side does not tell the value
+	fingerprint func() (string, error) // a hash of the value; "" where there is none
 }
 
 // difference is a key that the two sides do not agree on; a side that lacks the
@@ -82,7 +84,10 @@ func (c *comparison) run(ctx context.Context, env Env, nameA, nameB string) erro
 	if err != nil {
 		return err
 	}
-	result := compare(a, b)
+	result, err := compare(a, b)
+	if err != nil {
+		return err
+	}
 	if c.json {
 		err = printJSON(env, result)
 	} else {
@@ -139,7 +144,11 @@ func loadedSide(name string, loaded *config.Loaded) (*side, error) {
 			}
 		}
 		s.keys = append(s.keys, setting.Key)
-		s.cells[setting.Key] = cell{Value: setting.Shown(), Chain: setting.Chain, canonical: canonical}
+		c := cell{Value: setting.Shown(), Chain: setting.Chain, canonical: canonical, fingerprint: setting.Fingerprint}
+		if setting.Missing {
+			c.fingerprint = func() (string, error) { return "", nil }
+		}
+		s.cells[setting.Key] = c
 	}
 	return s, nil
 }
@@ -156,7 +165,7 @@ func canonicalJSON(data []byte) (string, error) {
 
 // compare lists the keys on which a and b differ, of the sections that both
 // have.
-func compare(a, b *side) *compared {
+func compare(a, b *side) (*compared, error) {
 	out := &compared{A: a.name, B: b.name, Differences: []difference{}, NotCompared: []string{}}
 	for _, pair := range [][2]*side{{a, b}, {b, a}} {
 		for _, section := range pair[0].sections {
@@ -176,29 +185,62 @@ func compare(a, b *side) *compared {
 		if !slices.Contains(a.sections, section) || !slices.Contains(b.sections, section) {
 			continue
 		}
-		out.add(key, a.cells, b.cells)
+		if err := out.add(key, a.cells, b.cells); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	return out, nil
 }
 
-func (c *compared) add(key string, a, b map[string]cell) {
+func (c *compared) add(key string, a, b map[string]cell) error {
 	x, inA := a[key]
 	y, inB := b[key]
-	switch {
-	case inA && inB && (x.unknown || y.unknown):
-		c.NotCompared = append(c.NotCompared, key+", which the server does not tell")
-	case inA && inB && x.canonical == y.canonical:
-		c.Equal++
-	default:
-		d := difference{Key: key}
-		if inA {
-			d.A = &x
+	equal := inA && inB && x.canonical == y.canonical
+	if inA && inB && (x.unknown || y.unknown) {
+		hashes, err := fingerprints(x, y)
+		if err != nil {
+			return err
 		}
-		if inB {
-			d.B = &y
+		if hashes[0] == "" || hashes[1] == "" {
+			c.NotCompared = append(c.NotCompared, key+", which the server does not tell")
+			return nil
 		}
-		c.Differences = append(c.Differences, d)
+		equal = hashes[0] == hashes[1]
 	}
+	if equal {
+		c.Equal++
+		return nil
+	}
+	d := difference{Key: key}
+	if inA {
+		d.A = &x
+	}
+	if inB {
+		d.B = &y
+	}
+	c.Differences = append(c.Differences, d)
+	return nil
+}
+
+// fingerprints returns the hashes of two values; one that is slow to make is
+// only made where the other is there.
+func fingerprints(x, y cell) (hashes [2]string, err error) {
+	for i, c := range []cell{x, y} {
+		if !c.unknown {
+			continue
+		}
+		if hashes[i], err = c.fingerprint(); err != nil || hashes[i] == "" {
+			return hashes, err
+		}
+	}
+	for i, c := range []cell{x, y} {
+		if hashes[i] == "" {
+			if hashes[i], err = c.fingerprint(); err != nil {
+				return hashes, err
+			}
+		}
+	}
+	return hashes, nil
 }
 
 func (c *compared) print(env Env) {
@@ -211,6 +253,9 @@ func (c *compared) print(env Env) {
 			text := "is absent"
 			if side.cell != nil {
 				text = valueText(side.cell.Value, side.cell.Chain)
+			}
+			if side.cell != nil && side.cell.Origin != "" {
+				text = side.cell.Value + " from " + side.cell.Origin
 			}
 			fmt.Fprintf(env.Stdout, "  %s: %s\n", side.name, text)
 		}

@@ -156,7 +156,8 @@ func referenceDocument() ([]byte, error) {
 		"docs`; `tasker-cli config explain KEY` says the same of one key, with its value in each environment.\n" +
 		"How files are found and laid over each other: [configuration.md](configuration.md).\n\n" +
 		"*Default* is the value of the shipped base, *overrides* are those of the shipped environments. A key\n" +
-		"marked † may be left out of every file. One that is **not yet live** is checked and kept, and no test\n" +
+		"marked † may be left out of every file, one marked ↻ changes in a running server that loads its files\n" +
+		"anew (SIGHUP); the others need a restart. One that is **not yet live** is checked and kept, and no test\n" +
 		"proves that it changes what the system does; `tasker-cli config detect-unused` lists these.\n")
 	config.Reference().Walk(func(e *config.Entry) {
 		if !e.IsTable() || e.Key == "" {
@@ -194,6 +195,9 @@ func writeReference(b *bytes.Buffer, table *config.Entry, overrides map[string]s
 		name := "`" + e.Name() + "`"
 		if e.Field.Default != "" {
 			name += " †"
+		}
+		if e.IsLive() {
+			name += " ↻"
 		}
 		description := sentence(e) + choicesText(e)
 		if e.Component != table.Component {

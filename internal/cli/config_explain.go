@@ -54,6 +54,7 @@ type explained struct {
 	Required  bool             `json:"required"`
 	Secret    bool             `json:"secret,omitempty"`
 	Component string           `json:"component,omitempty"`
+	Reload    string           `json:"reload,omitempty"`
 	NotYet    bool             `json:"not_yet_live,omitempty"`
 	Values    []explainedValue `json:"values,omitempty"`
 	Keys      []explained      `json:"keys,omitempty"`
@@ -236,7 +237,7 @@ func (x *explanation) browse(env Env, table *config.Entry) error {
 func newExplained(e *config.Entry) explained {
 	return explained{
 		Key: e.Key, Doc: e.Doc, Type: e.Type, Unit: e.Unit, Bounds: e.Bounds, Choices: e.Choices, Base: e.Base,
-		Required: !e.Optional, Secret: e.Secret, Component: e.Component, NotYet: isNotYetLive(e),
+		Required: !e.Optional, Secret: e.Secret, Component: e.Component, Reload: reloadText(e), NotYet: isNotYetLive(e),
 	}
 }
 
@@ -268,8 +269,23 @@ func printEntry(w io.Writer, e *config.Entry) {
 	if e.Component != "" {
 		fmt.Fprintf(w, "  read by      %s\n", e.Component)
 	}
+	if text := reloadText(e); text != "" {
+		fmt.Fprintf(w, "  changes at   %s\n", text)
+	}
 	if isNotYetLive(e) {
 		fmt.Fprintln(w, "  not yet live: no test proves that it changes what the system does")
+	}
+}
+
+// reloadText says when a new value of a setting takes effect.
+func reloadText(e *config.Entry) string {
+	switch {
+	case e.IsTable() && e.Kind != tomltree.Rows:
+		return ""
+	case e.IsLive():
+		return "reload"
+	default:
+		return "restart"
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
 // fetchPatience is how long a server may take to tell its configuration.
 const fetchPatience = 10 * time.Second
 
 // fetchSide asks a running server for its configuration, which it tells as
-// {environment, common, orchestration or worker, metadata: {redacted_fields}}.
+// {environment, common, orchestration and worker if it has them, metadata}.
 func fetchSide(ctx context.Context, server string) (*side, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" {
@@ -33,9 +34,7 @@ func fetchSide(ctx context.Context, server string) (*side, error) {
 		return nil, &ExitError{Code: ExitIO, Err: fmt.Errorf("ask %s: %w", u.Redacted(), err)}
 	}
 	var doc map[string]json.RawMessage
-	var metadata struct {
-		Redacted []string `json:"redacted_fields"`
-	}
+	var metadata serverMetadata
 	err = json.Unmarshal(body, &doc)
 	if err == nil && doc["metadata"] != nil {
 		err = json.Unmarshal(doc["metadata"], &metadata)
@@ -47,12 +46,21 @@ func fetchSide(ctx context.Context, server string) (*side, error) {
 	for _, section := range []string{"common", "orchestration", "worker"} {
 		if tree := doc[section]; tree != nil && string(tree) != "null" {
 			s.sections = append(s.sections, section)
-			if err := s.addJSON(section, tree, metadata.Redacted); err != nil {
+			if err := s.addJSON(section, tree, metadata); err != nil {
 				return nil, &ExitError{Code: ExitIO, Err: fmt.Errorf("ask %s: %w", u.Redacted(), err)}
 			}
 		}
 	}
 	return s, nil
+}
+
+// serverMetadata is what a server says of its configuration.
+type serverMetadata struct {
+	Redacted []string `json:"redacted_fields"`
+	Values   map[string]struct {
+		Origin string `json:"origin"`
+		Hash   string `json:"hash"`
+	} `json:"values"`
 }
 
 func fetch(ctx context.Context, u *url.URL) ([]byte, error) {
@@ -70,14 +78,21 @@ func fetch(ctx context.Context, u *url.URL) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer is %s", resp.Status)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20)) // a configuration has 100 kB
+	if err == nil && resp.StatusCode != http.StatusOK {
+		var problem struct {
+			Detail string `json:"detail"`
+		}
+		err = fmt.Errorf("the answer is %s", resp.Status)
+		if json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
+			err = fmt.Errorf("%w: %s", err, problem.Detail)
+		}
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, 4<<20)) // a configuration has 30 kB
+	return body, err
 }
 
 // addJSON adds the settings below key.
-func (s *side) addJSON(key string, tree json.RawMessage, redacted []string) error {
+func (s *side) addJSON(key string, tree json.RawMessage, metadata serverMetadata) error {
 	var table map[string]json.RawMessage
 	if err := json.Unmarshal(tree, &table); err != nil {
 		canonical, err := canonicalJSON(tree)
@@ -85,13 +100,17 @@ func (s *side) addJSON(key string, tree json.RawMessage, redacted []string) erro
 			return err
 		}
 		e := config.FindEntry(key)
-		secret := slices.Contains(redacted, key) || e != nil && e.Secret && canonical != `""`
+		secret := slices.Contains(metadata.Redacted, key) || e != nil && e.Secret && canonical != `""`
 		s.keys = append(s.keys, key)
-		s.cells[key] = cell{Value: canonical, canonical: canonical, unknown: secret || strings.Contains(canonical, "***")}
+		told := metadata.Values[key]
+		s.cells[key] = cell{
+			Value: canonical, Origin: told.Origin, canonical: canonical, unknown: secret || strings.Contains(canonical, "***"),
+			fingerprint: func() (string, error) { return told.Hash, nil },
+		}
 		return nil
 	}
 	for name, below := range table {
-		if err := s.addJSON(key+"."+name, below, redacted); err != nil {
+		if err := s.addJSON(key+"."+tomltree.DottedKey(name), below, metadata); err != nil {
 			return err
 		}
 	}

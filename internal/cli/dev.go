@@ -63,11 +63,12 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	applied, err := migrate(ctx, cfg.Common)
+	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"))
+	process.LogConfig(ctx, log, cfg.Loaded())
+	applied, err := migrate(ctx, cfg.Current().Common)
 	if err != nil {
 		return err
 	}
-	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"))
 	for _, m := range applied {
 		log.InfoContext(ctx, "migration applied", "name", m.Name)
 	}
@@ -82,7 +83,7 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 }
 
 // configure loads the configuration and lays the flags over it.
-func (d *devCommand) configure(db *database) (*config.Config, error) {
+func (d *devCommand) configure(db *database) (*config.Live, error) {
 	s := setup{env: d.env}
 	s.database(db.url)
 	s.fill("orchestration.system.web.bind_address", "TASKER_ORCHESTRATION_WEB_BIND_ADDRESS", d.listen)
@@ -91,7 +92,7 @@ func (d *devCommand) configure(db *database) (*config.Config, error) {
 		// Else a restart after a kill would wait for the lease of the dead one.
 		s.lay("orchestration.system.mode", `"distributed"`)
 	}
-	return s.load(config.ContextComplete)
+	return config.LoadLive(config.ContextComplete, s.options())
 }
 
 // announce says where everything is. Nobody is left to be told when that fails.

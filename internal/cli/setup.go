@@ -37,12 +37,14 @@ func (s *setup) fill(key, variable, value string) {
 func (s *setup) database(url string) { s.fill("common.database.url", "DATABASE_URL", url) }
 
 // load loads the configuration of a context.
-func (s *setup) load(c config.Context) (*config.Config, error) {
+func (s *setup) load(c config.Context) (*config.Config, error) { return config.Load(c, s.options()) }
+
+func (s *setup) options() config.Options {
 	opts := config.Options{LookupEnv: s.lookup}
 	if len(s.overlay) > 0 {
 		opts.Overlay = []byte(strings.Join(s.overlay, "\n"))
 	}
-	return config.Load(c, opts)
+	return opts
 }
 
 func (s *setup) lookup(name string) (string, bool) {

@@ -38,7 +38,7 @@ const (
 var mains = map[program]func(){
 	orchestrationServer: func() {
 		process.Main(string(orchestrationServer), func(ctx context.Context, log *slog.Logger) error {
-			cfg, err := config.LoadForOrchestration(config.Options{})
+			cfg, err := process.LoadConfig(ctx, config.ContextOrchestration, log)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ var mains = map[program]func(){
 	},
 	workerServer: func() {
 		process.Main(string(workerServer), func(ctx context.Context, log *slog.Logger) error {
-			cfg, err := config.LoadForWorker(config.Options{})
+			cfg, err := process.LoadConfig(ctx, config.ContextWorker, log)
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ var mains = map[program]func(){
 	ownWorker: func() { worker.Main(handlers(), worker.WithTemplates(templates())) },
 	ownCombined: func() {
 		process.Main(string(ownCombined), func(ctx context.Context, log *slog.Logger) error {
-			cfg, err := config.LoadCombined(config.Options{})
+			cfg, err := process.LoadConfig(ctx, config.ContextComplete, log)
 			if err != nil {
 				return err
 			}

@@ -121,6 +121,28 @@ func isPlaceholder(text string) bool {
 	return ok && name[nameLength(name):] == "}"
 }
 
+// Blend returns old with the values that over has for the keys take says yes to.
+// Both are trees that [Schema.Complete] returned. A key that only one of them has
+// is as in old.
+func Blend(old, over *Value, take func(key string) bool) *Value { return blend(old, over, "", take) }
+
+func blend(old, over *Value, path string, take func(key string) bool) *Value {
+	out := old.withEntries(make([]entry, len(old.entries)))
+	for i, e := range old.entries {
+		key := join(path, e.key)
+		other := over.find(e.key)
+		switch {
+		case other == nil:
+		case e.value.kind == Table && other.value.kind == Table:
+			e.value = blend(e.value, other.value, key, take)
+		case take(key):
+			e = *other
+		}
+		out.entries[i] = e
+	}
+	return out
+}
+
 // Leaves calls visit for every scalar and list in tree, with its dotted key.
 // Empty tables are passed over.
 func Leaves(tree *Value, visit func(key string, v *Value)) { leaves(tree, "", visit) }

@@ -21,6 +21,10 @@ import (
 //	                    the key is required, save for pointers
 //	format:"name"       one of the formats given to [NewSchema], for a string
 //	secret:"true"       the value never shows in a problem
+//	reload:"live"       kept for programs that change values while they run
+//
+// A string whose key sounds like a secret, as password or api_key, is one unless
+// it is tagged secret:"false".
 //
 // A field may be a bool, int, float or string type, a struct, a pointer to a
 // struct (nil if the table is absent), a map of structs with string keys, or a
@@ -53,8 +57,12 @@ type Field struct {
 	Enum    []string     // nil where any string will do
 	Format  string       // the format tag
 	Default string       // the default tag, "" where the key is required
+	Reload  string       // the reload tag
 	Secret  bool
 }
+
+// IsLive reports whether the value may change while a program runs.
+func (f *Field) IsLive() bool { return f.Reload == "live" }
 
 // A Node is a key of a schema with what may stand below it.
 type Node struct {
@@ -238,7 +246,7 @@ func (p *planner) collect(plan *structPlan, t reflect.Type, index []int, node *N
 func (p *planner) fieldPlan(f reflect.StructField, index []int, parent *Node) fieldPlan {
 	plan := fieldPlan{
 		key: f.Tag.Get("toml"), index: index, typ: f.Type,
-		secret: f.Tag.Get("secret") == "true",
+		secret: isSecret(f),
 		bounds: parseBounds(f.Tag.Get("range")), length: parseBounds(f.Tag.Get("len")),
 		format: p.format(f),
 	}
@@ -274,10 +282,24 @@ func (p *planner) fieldPlan(f reflect.StructField, index []int, parent *Node) fi
 	return plan
 }
 
+// isSecret goes by the tag, and by the name where there is none: a forgotten tag
+// must not give a password away.
+func isSecret(f reflect.StructField) bool {
+	if tag := f.Tag.Get("secret"); tag != "" || f.Type.Kind() != reflect.String {
+		return tag == "true"
+	}
+	key := f.Tag.Get("toml")
+	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(key, word) })
+}
+
+// secretWords are parts of keys that sound like a secret.
+var secretWords = []string{"password", "passwd", "secret", "token", "credential", "api_key", "private_key"}
+
 // leaf makes a leaf of node.
 func (p *planner) leaf(node *Node, f reflect.StructField, plan *fieldPlan) {
 	node.Range, node.Len, node.Format = f.Tag.Get("range"), f.Tag.Get("len"), f.Tag.Get("format")
 	node.Enum, node.Default, node.Secret = plan.enum, f.Tag.Get("default"), plan.secret
+	node.Reload = f.Tag.Get("reload")
 	if !p.inSlice {
 		p.fields = append(p.fields, node.Field)
 	}

@@ -2,6 +2,8 @@ package tomltree
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,6 +26,41 @@ func TestNodes(t *testing.T) {
 		`rows.*.share leaf 0..1; mail leaf optional mail; extra section optional; extra.depth leaf optional 1..10; name leaf 1..5`
 	if text := strings.Join(got, "; "); text != want {
 		t.Errorf("nodes are\n%s\nwant\n%s", text, want)
+	}
+}
+
+// TestSecretsByName: a tag that was forgotten shows nothing.
+func TestSecretsByName(t *testing.T) {
+	t.Parallel()
+	type doc struct {
+		DBPassword string `toml:"db_password"`
+		Token      string `toml:"access_token"`
+		Expiry     int    `toml:"token_expiry_hours"`
+		Header     string `toml:"api_key_header" secret:"false"`
+		Key        string `toml:"key" secret:"true"`
+		Name       string `toml:"name"`
+	}
+	s := NewSchema(reflect.TypeFor[doc](), nil)
+	if got, want := s.Secrets(), []string{"db_password", "access_token", "key"}; !slices.Equal(got, want) {
+		t.Errorf("secrets are %q, want %q", got, want)
+	}
+	tree, _ := Parse("x", []byte("db_password = 'a'\naccess_token = ''\ntoken_expiry_hours = 24\napi_key_header = 'X-API-Key'\nkey = 'b'\nname = 'http://u:p@h/'"))
+	redacted, keys := s.Redact(tree)
+	data, err := redacted.MarshalJSON()
+	want := `{"db_password":"***","access_token":"","token_expiry_hours":24,"api_key_header":"X-API-Key","key":"***","name":"http://***@h/"}`
+	if err != nil || string(data) != want || !slices.Equal(keys, []string{"db_password", "key", "name"}) {
+		t.Errorf("got %s (%v), %q; want %s", data, err, keys, want)
+	}
+}
+
+// TestBlend takes some keys from another tree.
+func TestBlend(t *testing.T) {
+	t.Parallel()
+	a, _ := Parse("a", []byte("x = 1\ny = 2\n[t]\nx = 3\ny = 4\n[t.a]\nx = 5"))
+	b, _ := Parse("b", []byte("x = 10\ny = 20\nz = 30\n[t]\ny = 40\nx = [1]\n[t.b]\nx = 50"))
+	got := Encode(Blend(a, b, func(key string) bool { return strings.HasSuffix(key, "x") }))
+	if want := "x = 10\ny = 2\n\n[t]\nx = [1]\ny = 4\n\n[t.a]\nx = 5\n"; string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/migrations"
 )
 
@@ -27,6 +28,8 @@ import (
 type Context struct {
 	Process  uuid.UUID // owns claims; new for every start
 	Common   config.Common
+	Config   config.Provider // what is in effect now; nil until Follow
+	Metrics  *telemetry.Metrics
 	Pool     *pgxpool.Pool
 	Names    messaging.Names
 	Catalog  *catalog.Catalog
@@ -49,13 +52,22 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		return nil, err
 	}
 	names := messaging.NewNames(cfg.Queues)
+	process := uuid.Must(uuid.NewV7())
+	metrics, err := telemetry.New(cfg.Telemetry, telemetry.Process{
+		Name: cfg.System.ProcessName, Instance: process.String(), Environment: cfg.Environment,
+	})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return &Context{
-		Process:  uuid.Must(uuid.NewV7()),
+		Process:  process,
 		Common:   cfg,
 		Pool:     pool,
 		Names:    names,
 		Catalog:  catalog.New(pool, names, cfg.Environment),
 		Notifier: eventsystem.NewNotifier(pool, log),
+		Metrics:  metrics,
 		Log:      log,
 	}, nil
 }
@@ -71,6 +83,15 @@ func checkSchema(ctx context.Context, databaseURL string) error {
 		}
 	}
 	return nil
+}
+
+// Follow says where the parts find the configuration that is in effect, and
+// measures how it is loaded.
+func (c *Context) Follow(p config.Provider) {
+	c.Config = p
+	if live, ok := p.(*config.Live); ok {
+		c.Metrics.FollowConfig(live)
+	}
 }
 
 // Close closes the pool. Everything that uses it must have ended.

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // Settings say what API to build and how to serve it.
@@ -28,7 +29,9 @@ type Settings struct {
 	// Classify names the errors that handlers return. Those to which it gives
 	// an empty code, or all when it is nil, are faults of the server.
 	Classify func(error) Code
-	Log      *slog.Logger
+	// Metrics measure the requests, and are served; nil when they are off.
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
 }
 
 // An API is a set of routes from which the server and its OpenAPI document both
@@ -37,6 +40,7 @@ type API struct {
 	settings Settings
 	mux      *http.ServeMux
 	huma     huma.API
+	requests *telemetry.Histogram
 }
 
 // New returns an API that serves nothing but its own description.
@@ -50,6 +54,8 @@ func New(s Settings) *API {
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	mux := http.NewServeMux()
 	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
+	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
+		telemetry.Durations(), "server", "method", "route", "status")
 	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(problemContext{ctx}) })
 	return a
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,12 +36,27 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	sent := &response{ResponseWriter: w}
 	defer func() {
+		a.measure(ctx, r, sent.status, time.Since(began))
 		a.settings.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("request_id", id),
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", sent.status),
 			slog.Int64("bytes", sent.bytes), slog.Duration("took", time.Since(began)))
 	}()
 	defer a.recover(ctx, sent)
 	a.route(sent, r.WithContext(ctx))
+}
+
+// measure counts a request by its route, since its path may hold ids.
+func (a *API) measure(ctx context.Context, r *http.Request, status int, took time.Duration) {
+	if a.requests == nil {
+		return
+	}
+	_, pattern := a.mux.Handler(r)
+	method, route, _ := strings.Cut(pattern, " ")
+	if route == "" {
+		method, route = "", "none"
+	}
+	server, _, _ := strings.Cut(a.settings.Section, ".")
+	a.requests.Record(ctx, took.Seconds(), server, method, route, strconv.Itoa(status))
 }
 
 // recover answers for a handler that panicked. Where a part of the response is

@@ -18,6 +18,7 @@ type Code string
 const (
 	BadRequest           Code = "BAD_REQUEST"            // the request does not say what it must
 	JSONError            Code = "JSON_ERROR"             // the body is missing or no JSON
+	Forbidden            Code = "FORBIDDEN"              // the caller may not
 	NotFound             Code = "NOT_FOUND"              // no such thing, or no such route
 	UnknownTemplate      Code = "UNKNOWN_TEMPLATE"       // no template of that name is registered
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"     // the route does not know the method
@@ -38,6 +39,7 @@ var codes = map[Code]struct {
 }{
 	BadRequest:           {http.StatusBadRequest, ""},
 	JSONError:            {http.StatusBadRequest, ""},
+	Forbidden:            {http.StatusForbidden, ""},
 	NotFound:             {http.StatusNotFound, ""},
 	UnknownTemplate:      {http.StatusNotFound, ""},
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, ""},

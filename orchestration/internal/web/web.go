@@ -17,6 +17,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
@@ -26,7 +27,9 @@ type Deps struct {
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
-	Checks   []health.Check // of what else runs in the role
+	Checks   []health.Check     // of what else runs in the role
+	Config   config.Provider    // what /config tells
+	Metrics  *telemetry.Metrics // nil when they are off
 	Log      *slog.Logger
 }
 
@@ -47,7 +50,7 @@ func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWe
 func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.API {
 	api := web.New(web.Settings{
 		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
-		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Log: s.Log,
+		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
 	})
 	s.routes(api)
 	info := web.Info{
@@ -57,6 +60,8 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		{Name: "orchestration_database", Look: s.databaseAnswers},
 		{Name: "step_queues", Look: s.queuesIntact},
 	}, s.Checks...))
+	web.HandleConfig(api, s.Config)
+	web.HandleMetrics(api)
 	return api
 }
 

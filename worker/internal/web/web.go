@@ -10,6 +10,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
@@ -17,8 +18,10 @@ import (
 type Deps struct {
 	DB postgres.DB
 	// Slots says how many steps are in hand, and how many may be.
-	Slots func() (inUse, capacity int)
-	Log   *slog.Logger
+	Slots   func() (inUse, capacity int)
+	Config  config.Provider    // what /config tells
+	Metrics *telemetry.Metrics // nil when they are off
+	Log     *slog.Logger
 }
 
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
@@ -31,7 +34,7 @@ func Serve(ctx context.Context, common config.Common, cfg config.Web, deps Deps,
 func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 	api := web.New(web.Settings{
 		Title: "Tasker worker", Section: "worker.system.web", Web: cfg,
-		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Log: deps.Log,
+		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Metrics: deps.Metrics, Log: deps.Log,
 	})
 	info := web.Info{
 		Role: "worker", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
@@ -40,6 +43,8 @@ func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 		{Name: "database", Look: deps.databaseAnswers},
 		{Name: "step_processing", Look: deps.slots},
 	})
+	web.HandleConfig(api, deps.Config)
+	web.HandleMetrics(api)
 	return api
 }
 

@@ -1,0 +1,73 @@
+// Package telemetry keeps what a process measures and serves it to Prometheus.
+//
+// A part declares its metrics when it is made, from the [*Metrics] that it is
+// given, and keeps them:
+//
+//	executions := metrics.Counter("tasker.steps.executions", "Steps run, by how they ended.", "outcome")
+//	executions.Add(ctx, 1, "complete")
+//
+// Names are those of OpenTelemetry; Prometheus sees tasker_steps_executions_total.
+// A nil *Metrics, which is what a process has whose metrics are off, and every
+// metric made from it measure nothing, so that nobody need ask.
+//
+// Labels are for what is few: states, kinds, routes, namespaces, and never ids.
+// A metric keeps at most [MostSeries] combinations of values; what comes beyond
+// counts under the value "other".
+package telemetry
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+
+	"github.com/tasker-systems/tasker-go/config"
+)
+
+// Metrics are the metrics of a process.
+type Metrics struct {
+	registry *prometheus.Registry
+	meter    metric.Meter
+}
+
+// A Process says whose metrics these are.
+type Process struct {
+	Name        string // common.system.process_name
+	Instance    string // tells processes of one name apart
+	Environment config.Environment
+}
+
+// New returns the metrics of a process, nil if the configuration turns them off.
+// Those of the Go runtime and of the operating system's process are among them.
+func New(cfg config.Telemetry, p Process) (*Metrics, error) {
+	if !cfg.Enabled || !cfg.Metrics.Enabled {
+		return nil, nil //nolint:nilnil // nil measures nothing
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("set up metrics: %w", err)
+	}
+	provider := sdk.NewMeterProvider(sdk.WithReader(exporter), sdk.WithResource(resource.NewSchemaless(
+		attribute.String("service.name", p.Name), attribute.String("service.instance.id", p.Instance),
+		attribute.String("deployment.environment.name", string(p.Environment)),
+	)))
+	return &Metrics{registry: registry, meter: provider.Meter("github.com/tasker-systems/tasker-go")}, nil
+}
+
+// Handler returns what answers a scrape in the format of Prometheus, nil where
+// metrics are off.
+func (m *Metrics) Handler() http.Handler {
+	if m == nil {
+		return nil
+	}
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
