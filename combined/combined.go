@@ -15,6 +15,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/channels"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
@@ -27,6 +28,8 @@ type Options struct {
 	Handlers *tasker.Handlers
 	// Templates holds the templates to register, *.yaml and *.yml in its root.
 	Templates fs.FS
+	// Events are the subscribers and publishers of the program; nil: none.
+	Events *tasker.Events
 	// Ready is called once both roles work. The addresses are those the APIs
 	// answer at, empty where one is off.
 	Ready func(orchestration, worker string)
@@ -59,11 +62,15 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	}
 	defer sys.Close()
 	sys.Follow(provider)
+	worker.UseEvents(sys, cfg.Worker, opts.Events)
 
 	line := handoff.New(lanes(cfg.Orchestration), cfg.Worker.Channels.EventSubscribers.CompletionBufferSize)
+	for _, lane := range line.Lanes() {
+		channels.Watch(sys.Channels, "outcomes", lane)
+	}
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
 	var notifier errgroup.Group
-	notifier.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	notifier.Go(func() error { sys.Run(notifying); return nil })
 	defer func() {
 		stopNotifying()
 		_ = notifier.Wait() // it returns no error

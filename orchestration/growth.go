@@ -17,6 +17,7 @@ import (
 // A decision is the result of a step that may bring other steps about.
 type decision struct {
 	entry  *catalog.Entry
+	step   *postgres.ClaimedStep
 	result json.RawMessage
 }
 
@@ -44,7 +45,7 @@ func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredRe
 			continue
 		}
 		if entry := p.decides(ctx, r.Template, r.Name); entry != nil {
-			decided[r.StepRef] = decision{entry: entry}
+			decided[r.StepRef] = decision{entry: entry, step: claimedOf(r)}
 			steps = append(steps, r.StepRef)
 		}
 	}
@@ -57,23 +58,26 @@ func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredRe
 		return err
 	})
 	for step, result := range results {
-		decided[step] = decision{decided[step].entry, result}
+		d := decided[step]
+		d.result = result
+		decided[step] = d
 	}
 	return decided, err
 }
 
 // grow has the decisions bring about what they say. One that cannot be carried
-// out fails its step, so their tasks are settled.
-func (p *processor) grow(ctx context.Context, batch *postgres.Batch, decided map[postgres.StepRef]decision) {
+// out fails its step, so their tasks are settled, and other events follow than
+// those of its success.
+func (p *processor) grow(ctx context.Context, batch *postgres.Batch, decided map[postgres.StepRef]decision, known *announced) {
 	if len(decided) == 0 {
 		return
 	}
-	batch.Grow = &postgres.Grow{Plan: func(step postgres.StepRef, siblings []postgres.Sibling) ([]postgres.GrownStep, json.RawMessage) {
+	batch.Grow = &postgres.Grow{Plan: func(step postgres.StepRef, siblings []postgres.Sibling) ([]postgres.GrownStep, *postgres.Refusal) {
 		steps, err := p.plan(ctx, step, decided[step], siblings)
 		if err != nil {
 			p.log.WarnContext(ctx, "a result cannot be carried out; its step has failed", "task_id", step.Task, "step_id", step.ID(), "error", err)
 			failure := outcome.Failure{Kind: outcome.InvalidOutcome, Message: err.Error(), Permanent: true}
-			return nil, failure.JSON()
+			return nil, &postgres.Refusal{Error: failure.JSON(), Events: p.instead(ctx, decided[step], &failure, known)}
 		}
 		return steps, nil
 	}}

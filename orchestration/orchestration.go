@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
@@ -27,14 +28,33 @@ import (
 // ErrNoSection says that the configuration lacks the section of this role.
 var ErrNoSection = errors.New("the configuration has no [orchestration] section; load the orchestration or complete context")
 
+// An Option changes what [Run] does.
+type Option func(*options)
+
+type options struct {
+	events *tasker.Events
+}
+
+// WithEvents has the orchestrator tell the subscribers of events in the life of
+// tasks. For each of them as many events may wait as
+// common.mpsc_channels.event_publisher.event_queue_buffer_size says: what the
+// worker has settings of its own for.
+func WithEvents(events *tasker.Events) Option {
+	return func(o *options) { o.events = events }
+}
+
 // Run plays the role until ctx ends, then stops in good order. The database
 // must have the current schema. Once the role works it logs "ready" with the
 // address of its API, which a bind address with port 0 leaves open. Values that
 // a reload changes are followed.
-func Run(ctx context.Context, provider config.Provider, log *slog.Logger) error {
+func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts ...Option) error {
 	cfg := provider.Current()
 	if cfg.Orchestration == nil {
 		return ErrNoSection
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
 	}
 	sys, err := system.Open(ctx, cfg.Common, log)
 	if err != nil {
@@ -42,9 +62,11 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger) error 
 	}
 	defer sys.Close()
 	sys.Follow(provider)
+	room := cfg.Common.Channels.EventPublisher.EventQueueBufferSize
+	sys.UseEvents(o.events, room, room)
 	g, serving := errgroup.WithContext(ctx)
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
-	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	g.Go(func() error { sys.Run(notifying); return nil })
 	g.Go(func() error {
 		defer stopNotifying() // the last of the others may still wake somebody
 		return Serve(serving, sys, cfg.Orchestration, Options{Ready: func(address string) {
@@ -67,7 +89,7 @@ type Options struct {
 }
 
 // Serve plays the role on a system that is open already, for Run and for
-// package combined. The notifier of the system must be running. With a line it
+// package combined. The system must be running. With a line it
 // ends when ctx has ended and the line is closed and empty.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, opts Options) error {
 	if opts.Line == nil {

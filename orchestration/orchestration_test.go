@@ -150,8 +150,8 @@ func TestNothingIsStuck(t *testing.T) {
 		"reported": func(id string) {
 			s := claim(id)
 			report := postgres.Report{Message: s.Message, Template: s.Template, Result: json.RawMessage(`"ok"`)}
-			if n, err := postgres.ReportSteps(t.Context(), e.Pool, queue, results, []postgres.Report{report}); n != 1 || err != nil {
-				t.Fatalf("reported %d: %v", n, err)
+			if stored, err := postgres.ReportSteps(t.Context(), e.Pool, queue, results, []postgres.Report{report}); len(stored) != 1 || err != nil {
+				t.Fatalf("reported %v: %v", stored, err)
 			}
 			e.Exec(`delete from pgmq.q_` + results)
 		},

@@ -3,6 +3,7 @@ package orchestration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
@@ -30,6 +32,7 @@ type processor struct {
 	names    messaging.Names
 	notifier *eventsystem.Notifier
 	log      *slog.Logger
+	router   *events.Router
 	process  uuid.UUID
 	lease    time.Duration // of steps handed over within the process
 	line     *handoff.Line
@@ -44,7 +47,7 @@ type processor struct {
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
 	return &processor{
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
-		process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
+		router: sys.Events, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
@@ -178,7 +181,7 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		successors += p.add(ctx, &batch, o)
 		if o.Failure == nil && o.Step.Definition == "" {
 			if entry := p.decides(ctx, o.Step.Template, o.Step.Name); entry != nil {
-				decided[o.Step.StepRef] = decision{entry, o.Result}
+				decided[o.Step.StepRef] = decision{entry, &o.Step, o.Result}
 			}
 		}
 		if o.Slot {
@@ -186,7 +189,8 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		}
 	}
 	batch.Consumed = []postgres.Consumed{{Queue: entry.Queue, Messages: consumed}}
-	p.grow(ctx, &batch, decided)
+	known := p.announce(&batch, namespace, group)
+	p.grow(ctx, &batch, decided, known)
 	if runner != nil {
 		batch.HandOff.Slots = runner.Reserve(namespace, held, successors-held)
 	}
@@ -206,6 +210,7 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		runner.Run(namespace, applied.HandedOff)
 	}
 	p.after(ctx, entry, batch, applied)
+	p.counted(known, applied.Events)
 	return nil
 }
 
@@ -221,9 +226,11 @@ func (p *processor) bisect(ctx context.Context, entry *catalog.Entry, group []ou
 		left = p.applyGroup(ctx, entry, group[:len(group)/2])
 		return append(left, p.applyGroup(ctx, entry, group[len(group)/2:])...)
 	}
-	o := group[0]
-	o.Refuse(postgres.Reason(refusal))
-	return p.applyGroup(ctx, entry, []outcome.Outcome{o})
+	definition, err := p.entry(ctx, group[0].Step.Template)
+	if err != nil {
+		return group
+	}
+	return p.applyGroup(ctx, entry, []outcome.Outcome{p.router.Refuse(ctx, definition, group[0], refusal)})
 }
 
 // add puts the decision about an outcome into the batch and returns how many
@@ -325,6 +332,7 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 		p.log.InfoContext(ctx, "results came after their claim was lost and change nothing",
 			"namespace", entry.Template.Namespace, "results", late)
 	}
+	p.router.Settled(entry.Template.Namespace, applied.Settled)
 }
 
 // apply applies a batch or says that it is refused, or given up: its results
@@ -334,9 +342,12 @@ func (p *processor) apply(ctx context.Context, batch postgres.Batch) (applied po
 	var refusal error
 	err = p.ops.Do(ctx, "apply results", func(ctx context.Context) (err error) {
 		applied, err = postgres.Apply(ctx, p.db, batch)
-		if postgres.IsDataError(err) {
+		switch {
+		case postgres.IsDataError(err):
 			refusal = err // another try does not help
 			return nil
+		case postgres.IsMissingTable(err) && (len(batch.Events) > 0 || batch.Grow != nil): // somebody has dropped the queue
+			return errors.Join(err, postgres.CreateEventQueues(ctx, p.db, []string{batch.EventQueue}))
 		}
 		return err
 	})

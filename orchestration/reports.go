@@ -91,7 +91,7 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 	if err != nil {
 		return // ctx has ended: the messages come again
 	}
-	p.grow(ctx, &batch, decided)
+	p.grow(ctx, &batch, decided, &announced{})
 	for i := range group {
 		r := &group[i]
 		consumed[i] = r.Message
@@ -107,6 +107,7 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 		}
 	}
 	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
+	p.announceReported(ctx, &batch, entry.Template.Namespace, group)
 	applied, err := p.apply(ctx, batch)
 	if err != nil {
 		return // the messages come again when their visibility timeout has passed
@@ -119,6 +120,12 @@ func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) 
 	if err := json.Unmarshal(r.Error, &f); err != nil {
 		f = outcome.Failure{Kind: outcome.HandlerError, Message: "the stored error does not decode: " + err.Error()}
 	}
-	step := postgres.ClaimedStep{Message: r.Message, Template: r.Template, Name: r.Name, Definition: r.Definition, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts}
-	return p.failed(ctx, &step, &f, nil)
+	return p.failed(ctx, claimedOf(r), &f, nil)
+}
+
+// claimedOf is the claim that a report speaks of, as far as it says.
+func claimedOf(r *postgres.StoredReport) *postgres.ClaimedStep {
+	return &postgres.ClaimedStep{
+		Message: r.Message, Template: r.Template, Name: r.Name, Definition: r.Definition, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts,
+	}
 }

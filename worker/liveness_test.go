@@ -3,13 +3,20 @@ package worker_test
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/common/channels"
+	"github.com/tasker-systems/tasker-go/internal/common/publisher"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/internal/enginetest"
 	"github.com/tasker-systems/tasker-go/internal/liveness"
 	"github.com/tasker-systems/tasker-go/taskertest"
+	"github.com/tasker-systems/tasker-go/worker"
 )
 
 // blocking returns a handler that says how much time it is given and then waits
@@ -162,6 +169,66 @@ func TestListenerFollowsTheSettings(t *testing.T) {
 		tt.e.Exec(`select pg_terminate_backend(pid) ` + listening)
 		if got := enginetest.Receive(t, tt.log.retries); got != tt.want {
 			t.Errorf("connects again in %s, want %s", got, tt.want)
+		}
+	}
+}
+
+// TestEventsFollowTheSettings sends events past a subscriber that stands still:
+// one is in its hands, some in its channel, one in the hands of the bus, and a
+// hundred in the queue. Then it sends an event again after 150 others.
+func TestEventsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.mpsc_channels.in_process_events.broadcast_buffer_size",
+		"worker.event_system.metadata.in_process_events.deduplication_cache_size")
+	for _, tt := range []struct {
+		buffer, remember string
+		sent, told       int
+	}{{"100", "100", 202, 152}, {"250", "200", 352, 151}} {
+		cfg := enginetest.Load(t, "postgresql://nowhere/none", enginetest.Settings{
+			"common.mpsc_channels.event_publisher.event_queue_buffer_size":            "100",
+			"worker.mpsc_channels.in_process_events.broadcast_buffer_size":            tt.buffer,
+			"worker.event_system.metadata.in_process_events.deduplication_cache_size": tt.remember,
+		})
+		publish := func(stand time.Duration, ids ...int) (sent, told int) {
+			synctest.Test(t, func(t *testing.T) {
+				log := slog.New(slog.DiscardHandler)
+				bus := publisher.New(cfg.Common.Channels, time.Second, channels.NewMonitor(cfg.Common.Channels.OverflowPolicy, log), log)
+				events := tasker.NewEvents()
+				events.Subscribe("*", func(ctx context.Context, _ tasker.Event) {
+					select {
+					case <-time.After(stand):
+						told++
+					case <-ctx.Done():
+					}
+				})
+				worker.UseEvents(&system.Context{Bus: bus, Log: log}, cfg.Worker, events)
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() { bus.Run(ctx) })
+				returned := 0
+				wg.Go(func() {
+					for _, id := range ids {
+						bus.Publish(tasker.Event{ID: strconv.Itoa(id), Name: "thing.happened"})
+						returned++
+					}
+				})
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				sent = returned
+				cancel()
+				wg.Wait()
+			})
+			return sent, told
+		}
+		many := make([]int, 1000)
+		for i := range many {
+			many[i] = i
+		}
+		if sent, _ := publish(time.Hour, many...); sent != tt.sent {
+			t.Errorf("buffer of %s: %d events sent while the subscriber stands still, want %d", tt.buffer, sent, tt.sent)
+		}
+		if _, told := publish(0, append(many[:151:151], 0)...); told != tt.told {
+			t.Errorf("remembering %s: told of %d events, want %d", tt.remember, told, tt.told)
 		}
 	}
 }

@@ -2,7 +2,10 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
@@ -66,7 +69,7 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 	reports := make([]postgres.Report, len(group))
 	held := 0
 	for i, o := range group {
-		reports[i] = postgres.Report{Message: o.Step.Message, Template: o.Step.Template, Result: o.Result}
+		reports[i] = postgres.Report{Message: o.Step.Message, Template: o.Step.Template, Result: o.Result, Events: durable(o.Events)}
 		if o.Failure != nil {
 			reports[i].Error = o.Failure.JSON()
 		}
@@ -77,12 +80,13 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 	for failures := 1; ; failures++ {
 		stored, err := postgres.ReportSteps(context.WithoutCancel(ctx), r.sys.Pool, queue, r.sys.Names.Results(), reports)
 		if err == nil {
-			if late := len(reports) - stored; late > 0 {
+			if late := len(reports) - len(stored); late > 0 {
 				r.log.InfoContext(ctx, "results came after their claim was lost and change nothing", "queue", queue, "results", late)
 			}
 			r.Applied(group)
 			r.slots.release(held)
 			r.sys.Notifier.Wake(r.sys.Names.ResultsChannel())
+			p.publish(ctx, group, stored)
 			return
 		}
 		if postgres.IsDataError(err) {
@@ -106,7 +110,51 @@ func (p *reporter) bisect(ctx context.Context, queue string, group []outcome.Out
 		p.store(ctx, queue, group[len(group)/2:])
 		return
 	}
-	o := group[0]
-	o.Refuse(postgres.Reason(refusal))
-	p.store(ctx, queue, []outcome.Outcome{o})
+	entry, err := p.runner.sys.Catalog.Entry(ctx, group[0].Step.Template)
+	if err != nil {
+		return // not even a definition that was read before: ctx has ended, and the lease runs out
+	}
+	p.store(ctx, queue, []outcome.Outcome{p.runner.sys.Events.Refuse(ctx, entry, group[0], refusal)})
+}
+
+// durable are the events that travel to the orchestrator with the report.
+func durable(events []outcome.Event) json.RawMessage {
+	var messages []json.RawMessage
+	for i := range events {
+		if events[i].Durable {
+			messages = append(messages, events[i].Message())
+		}
+	}
+	if messages == nil {
+		return nil
+	}
+	raw, err := json.Marshal(messages)
+	if err != nil {
+		panic("worker: encode events: " + err.Error()) // they are JSON already
+	}
+	return raw
+}
+
+// publish tells the subscribers in this process of what the reports that counted
+// have brought about.
+func (p *reporter) publish(ctx context.Context, group []outcome.Outcome, stored []int) {
+	var tasks []uuid.UUID
+	for _, i := range stored {
+		if len(group[i].Events) > 0 {
+			tasks = append(tasks, group[i].Step.Task)
+		}
+	}
+	if tasks == nil {
+		return
+	}
+	sys := p.runner.sys
+	correlations, err := postgres.Correlations(context.WithoutCancel(ctx), sys.Pool, tasks)
+	if err != nil {
+		sys.Log.WarnContext(ctx, "events go without the correlation ids of their tasks", "error", err)
+	}
+	for _, i := range stored {
+		for _, e := range group[i].Events {
+			sys.Events.Counted(e, correlations[group[i].Step.Task])
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
@@ -217,8 +218,9 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 		return
 	}
 	job, failure := r.job(entry, claimed)
+	attempt := events.Attempt{Entry: entry, Claimed: &claimed, Step: job.Step}
 	if failure != nil {
-		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true})
+		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true}, attempt)
 		return
 	}
 	r.limit(claimed, job.Timeout)
@@ -226,7 +228,7 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 	job.Done = func(result json.RawMessage, failure *outcome.Failure) {
 		inTime := failure == nil || failure.Kind != outcome.HandlerTimeout
 		delivered <- inTime
-		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime})
+		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime}, attempt)
 	}
 	job.Freed = func() {
 		if tookSlot := <-delivered; !tookSlot {
@@ -238,36 +240,28 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 
 // job is what the executor runs for a claimed step, or why it cannot be run.
 func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (executor.Job, *outcome.Failure) {
-	t := entry.Template
+	job := executor.Job{Step: events.StepOf(entry, &claimed)}
 	definition, i, ok := entry.Step(claimed.Defined())
 	if !ok {
-		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Defined()}
+		return job, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Defined()}
 	}
 	if limit := claimed.MaxAttempts + int32(r.cfg.EventSystem.Processing.MaxRetries); claimed.Lost > limit { //nolint:gosec // 0 to 100 by its range
-		return executor.Job{}, &outcome.Failure{
+		return job, &outcome.Failure{
 			Kind: outcome.WorkerLost, Permanent: true,
 			Message: "workers lost the step again and again: they died, or could not renew its lease",
 		}
 	}
 	batch, err := batchOf(claimed)
 	if err != nil {
-		return executor.Job{}, &outcome.Failure{Kind: outcome.HandlerError, Permanent: true, Message: err.Error()}
+		return job, &outcome.Failure{Kind: outcome.HandlerError, Permanent: true, Message: err.Error()}
 	}
-	timeout := definition.Timeout.Duration()
-	if timeout == 0 {
-		timeout = r.cfg.EventSystem.Timing.ProcessingTimeout.Duration()
+	job.Step.Config, job.Step.Batch = entry.Configs[i], batch
+	job.Step.Checkpoint, job.Step.Checkpointer = claimed.Checkpoint, r.checkpointer(claimed.StepRef)
+	job.Callable, job.Timeout = definition.Handler.Callable, definition.Timeout.Duration()
+	if job.Timeout == 0 {
+		job.Timeout = r.cfg.EventSystem.Timing.ProcessingTimeout.Duration()
 	}
-	return executor.Job{
-		Step: &tasker.Step{
-			Task: claimed.Task.String(), ID: claimed.StepRef.ID().String(), Name: claimed.Name,
-			Namespace: t.Namespace, Template: t.Name, Version: t.Version,
-			Attempt: int(claimed.Attempt), MaxAttempts: int(claimed.MaxAttempts),
-			Context: claimed.Context, Config: entry.Configs[i], Results: claimed.Results,
-			Batch: batch, Checkpoint: claimed.Checkpoint, Checkpointer: r.checkpointer(claimed.StepRef),
-		},
-		Callable: definition.Handler.Callable,
-		Timeout:  timeout,
-	}, nil
+	return job, nil
 }
 
 // batchOf is the share of a batch worker; nil for any other step.
@@ -293,15 +287,17 @@ func (r *runner) checkpointer(claim postgres.StepRef) func(context.Context, json
 	}
 }
 
-// deliver sends an outcome to the sink, except one that only the shutdown
-// brought about: its step is given back.
-func (r *runner) deliver(ctx context.Context, o outcome.Outcome) {
+// deliver sends an outcome to the sink with the events that follow from it,
+// except one that only the shutdown brought about: its step is given back.
+func (r *runner) deliver(ctx context.Context, o outcome.Outcome, a events.Attempt) {
 	if o.Failure != nil && r.handlers.Err() != nil && ctx.Err() != nil {
 		if o.Slot {
 			r.slots.release(1)
 		}
 		return // stays in running, so the shutdown releases it
 	}
+	a.Result, a.Failure = o.Result, o.Failure
+	o.Events = r.sys.Events.Of(ctx, a)
 	r.sink(o)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/channels"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -36,6 +37,7 @@ type Option func(*options)
 
 type options struct {
 	templates fs.FS
+	events    *tasker.Events
 }
 
 // WithTemplates registers the templates in the root of fsys, *.yaml and *.yml,
@@ -43,6 +45,12 @@ type options struct {
 // travel with the program.
 func WithTemplates(fsys fs.FS) Option {
 	return func(o *options) { o.templates = fsys }
+}
+
+// WithEvents has the worker tell the subscribers of events, and ask the
+// publishers for their payloads.
+func WithEvents(events *tasker.Events) Option {
+	return func(o *options) { o.events = events }
 }
 
 // Run registers the worker's templates and plays the role until ctx ends, then
@@ -66,13 +74,14 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 	}
 	defer sys.Close()
 	sys.Follow(provider)
+	UseEvents(sys, cfg.Worker, o.events)
 	loaded, err := loadTemplates(sys.Common.TaskTemplates, o.templates)
 	if err != nil {
 		return err
 	}
 	g, serving := errgroup.WithContext(ctx)
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
-	g.Go(func() error { sys.Notifier.Run(notifying); return nil })
+	g.Go(func() error { sys.Run(notifying); return nil })
 	g.Go(func() error {
 		defer stopNotifying() // the last report may still wake an orchestrator
 		return Serve(serving, sys, cfg.Worker, Role{Handlers: handlers, Templates: loaded, Ready: func(address string) {
@@ -80,6 +89,13 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 		}})
 	})
 	return g.Wait()
+}
+
+// UseEvents adds the events of a program to a system that does not run yet, with
+// the room that the settings of the worker give them, for Run and for package
+// combined.
+func UseEvents(sys *system.Context, cfg *config.Worker, events *tasker.Events) {
+	sys.UseEvents(events, cfg.Channels.InProcessEvents.BroadcastBufferSize, cfg.EventSystem.Metadata.InProcessEvents.DeduplicationCacheSize)
 }
 
 // conventional is where templates lie when the configuration does not say.
@@ -117,7 +133,7 @@ type Role struct {
 }
 
 // Serve plays the role on a system that is open already, for Run and for
-// package combined. The notifier of the system must be running.
+// package combined. The system must be running.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Role) error {
 	if err := sys.Catalog.Register(ctx, role.Templates); err != nil {
 		return err
@@ -191,6 +207,7 @@ func (r *runner) connect(g *errgroup.Group, outlive context.Context, line *hando
 	}
 	p := newReporter(r)
 	r.sink = p.report
+	channels.Watch(r.sys.Channels, "outcomes", p.outcomes)
 	stored := make(chan struct{})
 	reporting, stop := context.WithCancel(outlive)
 	g.Go(func() error { defer close(stored); p.run(reporting); return nil })
@@ -248,12 +265,12 @@ func (r *runner) giveUp(outlive context.Context) {
 }
 
 func (r *runner) channels() map[string]*eventsystem.Signal {
-	channels := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
+	signals := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
 	for _, sp := range r.spaces {
-		channels[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
-		channels[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
+		signals[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		signals[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
 	}
-	return channels
+	return signals
 }
 
 func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space, error) {

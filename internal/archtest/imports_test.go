@@ -42,6 +42,8 @@ internal/common/expansion         : . config internal/common/taskid internal/com
 internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
 internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/otel/*
+internal/common/channels          : . config
+internal/common/publisher         : . config internal/common/channels
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
 internal/common/eventsystem       : . config internal/common/backoff internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
@@ -49,6 +51,7 @@ internal/common/outcome           : . config internal/common/postgres
 internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
 internal/common/catalog           : . config internal/common/messaging internal/common/postgres internal/common/templates github.com/google/uuid
+internal/common/events            : . internal/common/catalog internal/common/outcome internal/common/postgres internal/common/publisher internal/common/templates github.com/google/uuid
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
 internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid

@@ -72,9 +72,10 @@ type Options struct {
 	Deployment Deployment
 	Templates  fs.FS // *.yaml in its root, such as taskertest.YAML makes
 	Handlers   Handlers
-	Settings   Settings // over those of the test environment
-	URL        string   // of a migrated database; empty: a new one
-	Record     bool     // every change of state, for [Engine.Moves]
+	Events     *tasker.Events // of every process; nil: none
+	Settings   Settings       // over those of the test environment
+	URL        string         // of a migrated database; empty: a new one
+	Record     bool           // every change of state, for [Engine.Moves]
 }
 
 // An Engine is a running Tasker.
@@ -88,6 +89,8 @@ type Engine struct {
 	// Templates are what the next worker registers.
 	Templates fs.FS
 
+	events *tasker.Events
+
 	t         testing.TB
 	mu        sync.Mutex
 	processes []*Process
@@ -99,7 +102,7 @@ func Start(t testing.TB, o Options) *Engine {
 	if o.URL == "" {
 		o.URL = testdb.New(t)
 	}
-	e := &Engine{t: t, Log: logTo(t), Templates: o.Templates, Config: Load(t, o.URL, o.Settings)}
+	e := &Engine{t: t, Log: logTo(t), Templates: o.Templates, events: o.Events, Config: Load(t, o.URL, o.Settings)}
 	e.Names = messaging.NewNames(e.Config.Common.Queues)
 	var err error
 	if e.Pool, err = postgres.Open(t.Context(), e.Config.Common.Database, "enginetest"); err != nil {

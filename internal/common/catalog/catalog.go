@@ -98,11 +98,29 @@ func (c *Catalog) Register(ctx context.Context, all []*templates.Template) error
 			Digest: t.Digest(), Definition: definition,
 		}
 	}
+	if err := c.createEventQueues(ctx, all); err != nil {
+		return err
+	}
 	slices.Sort(queues)
 	if err := postgres.CreateQueues(ctx, c.db, slices.Compact(queues)); err != nil {
 		return err
 	}
 	return postgres.RegisterTemplates(ctx, c.db, stored)
+}
+
+// createEventQueues creates the queues of durable events, where there are any.
+func (c *Catalog) createEventQueues(ctx context.Context, all []*templates.Template) error {
+	var queues []string
+	for _, t := range all {
+		if t.HasDurableEvents() {
+			queues = append(queues, c.names.Events(t.Namespace))
+		}
+	}
+	if queues == nil {
+		return nil
+	}
+	slices.Sort(queues)
+	return postgres.CreateEventQueues(ctx, c.db, slices.Compact(queues))
 }
 
 func (c *Catalog) refuseChanges(ctx context.Context, all []*templates.Template) error {

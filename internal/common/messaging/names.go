@@ -45,6 +45,10 @@ func (n Names) build(namespace, name string) string {
 // Results is the queue of what workers report to orchestrators.
 func (n Names) Results() string { return n.cfg.OrchestrationQueues.StepResults }
 
+// Events is the queue of the domain events of a namespace. Programs outside of
+// Tasker read it, so its name does not depend on the configuration.
+func (Names) Events(namespace string) string { return namespace + "_domain_events" }
+
 // StepsChannel is the channel that wakes the workers of a namespace.
 func (n Names) StepsChannel(namespace string) string {
 	return n.cfg.WorkerNamespace + "_ready." + namespace

@@ -87,9 +87,9 @@ func (b *bench) report(s postgres.ClaimedStep, result, failure json.RawMessage) 
 	b.t.Helper()
 	r := postgres.Report{Message: s.Message, Template: s.Template, Result: result, Error: failure}
 	queue := b.e.Queue(enginetest.Namespace)
-	n, err := postgres.ReportSteps(b.t.Context(), b.e.Pool, queue, b.e.Names.Results(), []postgres.Report{r})
-	if err != nil || n != 1 {
-		b.t.Fatalf("reported %d: %v", n, err)
+	stored, err := postgres.ReportSteps(b.t.Context(), b.e.Pool, queue, b.e.Names.Results(), []postgres.Report{r})
+	if err != nil || len(stored) != 1 {
+		b.t.Fatalf("reported %v: %v", stored, err)
 	}
 	if err := postgres.Settle(b.t.Context(), b.e.Pool, queue, []uuid.UUID{s.Task}); err != nil {
 		b.t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
 
@@ -59,6 +60,32 @@ type Outcome struct {
 	// Slot says that the attempt still holds its slot in the worker, for a
 	// successor to take over.
 	Slot bool
+	// Events follow from the outcome if it counts.
+	Events []Event
+}
+
+// An Event is an event that waits for the attempt it follows from to count.
+type Event struct {
+	tasker.Event
+
+	Durable    bool // for the queue of the namespace
+	Fast       bool // for the subscribers of the process
+	Life       bool // in the life of the step; no domain event
+	OwnPayload bool // not just the result or the failure
+}
+
+// Message is the event as the queue gets it. Result and failure are added there:
+// the step row has them.
+func (e *Event) Message() json.RawMessage {
+	stored := e.Event
+	if !e.OwnPayload {
+		stored.Payload = nil
+	}
+	raw, err := json.Marshal(stored)
+	if err != nil {
+		panic("outcome: encode an event: " + err.Error()) // strings, a time and JSON that was encoded before
+	}
+	return raw
 }
 
 // Refuse turns a success whose result PostgreSQL cannot store into a failure

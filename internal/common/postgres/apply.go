@@ -26,6 +26,9 @@ type Batch struct {
 	Others    []uuid.UUID // the other tasks: settled only if an attempt has failed before
 	HandOff   HandOff     // the worker in this process
 	Grow      *Grow       // nil: no result brings steps about
+
+	Events     []Event // that follow from those of the steps that count
+	EventQueue string  // of the namespace; set when there are Events
 }
 
 // Completed is a success. A nil Result is already on the step row.
@@ -72,6 +75,7 @@ type Applied struct {
 	Completed int           // successes that counted; the rest came late
 	Failed    int           // failures that counted
 	Settled   []SettledTask // tasks whose state changed
+	Events    []CountedEvent
 }
 
 // A SettledTask is a task whose state a batch changed.
@@ -335,9 +339,10 @@ func Apply(ctx context.Context, pool Pool, batch Batch) (applied Applied, err er
 	return applied, nil
 }
 
-// queueRest recounts the tasks that have new steps or whose batch workers have
+// queueRest publishes events, recounts the tasks that have new steps or whose batch workers have
 // failed, settles tasks and deletes what is consumed.
 func queueRest(b *pgx.Batch, batch Batch, applied *Applied, recount []uuid.UUID) {
+	queuePublish(b, batch, applied)
 	var stopped []StepRef
 	for _, f := range batch.Failed {
 		if f.Tolerated || f.StopCopies {

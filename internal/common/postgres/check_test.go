@@ -117,8 +117,8 @@ func (w *world) report(t *testing.T, steps []ClaimedStep) {
 	t.Helper()
 	for _, s := range steps {
 		report := Report{Message: s.Message, Template: s.Template, Result: json.RawMessage(`1`)}
-		if n, err := ReportSteps(t.Context(), w, testQueue, testResults, []Report{report}); n != 1 || err != nil {
-			t.Fatalf("stored %d reports: %v", n, err)
+		if stored, err := ReportSteps(t.Context(), w, testQueue, testResults, []Report{report}); len(stored) != 1 || err != nil {
+			t.Fatalf("stored reports %v: %v", stored, err)
 		}
 	}
 }

@@ -110,8 +110,8 @@ func TestLateResultsChangeNothing(t *testing.T) {
 		t.Fatalf("the second claim is %+v", current)
 	}
 	report := Report{Message: late.Message, Template: late.Template, Result: json.RawMessage(`"late"`)}
-	if n, err := ReportSteps(t.Context(), w, testQueue, testResults, []Report{report}); n != 0 || err != nil {
-		t.Errorf("%d late reports stored, %v", n, err)
+	if stored, err := ReportSteps(t.Context(), w, testQueue, testResults, []Report{report}); len(stored) != 0 || err != nil {
+		t.Errorf("late reports %v stored, %v", stored, err)
 	}
 	applied, err := Apply(t.Context(), w, Batch{
 		Queue:     testQueue,

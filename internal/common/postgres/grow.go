@@ -18,8 +18,15 @@ import (
 type Grow struct {
 	Steps []StepRef // completed steps of the batch
 	// Plan says what a step brings about, given all steps of its task, itself
-	// included. A failure in its place fails the step for good.
-	Plan func(step StepRef, siblings []Sibling) ([]GrownStep, json.RawMessage)
+	// included. A refusal in its place fails the step for good.
+	Plan func(step StepRef, siblings []Sibling) ([]GrownStep, *Refusal)
+}
+
+// A Refusal is why a result cannot be carried out, and the events that follow in
+// place of those of its success.
+type Refusal struct {
+	Error  json.RawMessage
+	Events []Event
 }
 
 // A Sibling is a step of a task that is about to grow.
@@ -143,16 +150,18 @@ type growth struct {
 // earlier ones have brought about.
 func (g *growth) plan(batch *Batch, siblings map[uuid.UUID][]Sibling) {
 	refused := map[StepRef]bool{}
+	var instead []Event
 	for _, ref := range batch.Grow.Steps {
 		all := siblings[ref.Task]
 		at := sibling(all, ref)
 		if at < 0 {
 			continue // late: it will not count
 		}
-		steps, failure := batch.Grow.Plan(ref, all)
-		if failure != nil {
+		steps, refusal := batch.Grow.Plan(ref, all)
+		if refusal != nil {
 			refused[ref] = true
-			batch.Failed = append(batch.Failed, Failed{StepRef: ref, Error: failure, Final: true})
+			batch.Failed = append(batch.Failed, Failed{StepRef: ref, Error: refusal.Error, Final: true})
+			instead = append(instead, refusal.Events...)
 			continue
 		}
 		all[at].State = tasker.StepComplete
@@ -163,13 +172,19 @@ func (g *growth) plan(batch *Batch, siblings map[uuid.UUID][]Sibling) {
 		g.tasks[ref.Task] = append(g.tasks[ref.Task], steps...)
 		g.n += len(steps)
 	}
-	var completed []Completed
-	for _, c := range batch.Completed {
-		if !refused[c.StepRef] {
-			completed = append(completed, c)
+	batch.Completed = without(refused, batch.Completed, func(c *Completed) StepRef { return c.StepRef })
+	batch.Events = append(without(refused, batch.Events, func(e *Event) StepRef { return e.StepRef }), instead...)
+}
+
+// without leaves out what belongs to some steps.
+func without[T any](refused map[StepRef]bool, all []T, ref func(*T) StepRef) []T {
+	var kept []T
+	for i := range all {
+		if !refused[ref(&all[i])] {
+			kept = append(kept, all[i])
 		}
 	}
-	batch.Completed = completed
+	return kept
 }
 
 func (s *GrownStep) sibling() Sibling {

@@ -71,6 +71,13 @@ func IsDataError(err error) bool {
 	return false
 }
 
+// IsMissingTable reports whether a statement named a table that does not exist,
+// such as a queue that somebody has dropped.
+func IsMissingTable(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == "42P01"
+}
+
 // Reason is what PostgreSQL said, without statement and position.
 func Reason(err error) string {
 	var pgErr *pgconn.PgError

@@ -18,6 +18,7 @@ type Report struct {
 	Template uuid.UUID
 	Result   json.RawMessage // nil: it failed
 	Error    json.RawMessage
+	Events   json.RawMessage // domain events that follow once it is applied, an array; nil: none
 }
 
 // reportSQL stores outcomes on their steps, sends a pointer to each to the
@@ -27,17 +28,17 @@ func reportSQL(queue, resultsQueue string) string {
 	return fmt.Sprintf(`
 	with reported as materialized (
 		select *
-		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::text[], $7::text[])
-			h (msg_id, task_id, ordinal, claim, template_id, result, error)
+		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::text[])
+			with ordinality h (msg_id, task_id, ordinal, claim, template_id, result, error, events, place)
 	), stored as (
 		update tasker.steps s
 		set state = case when h.error is null then 'enqueued_for_orchestration'
 				else 'enqueued_as_error_for_orchestration' end::tasker.step_state,
-			result = h.result::jsonb, error = h.error::jsonb, finished_at = now()
+			result = h.result::jsonb, error = h.error::jsonb, events = h.events::jsonb, finished_at = now()
 		from reported h
 		where s.task_id = any (array[h.task_id]) and s.ordinal = h.ordinal and s.claim = h.claim
 		and s.state = 'in_progress'
-		returning s.task_id, s.ordinal, s.claim, h.template_id
+		returning s.task_id, s.ordinal, s.claim, h.template_id, h.place
 	), sent as (
 		insert into pgmq.%[2]s (vt, message)
 		select clock_timestamp(),
@@ -48,24 +49,24 @@ func reportSQL(queue, resultsQueue string) string {
 		using reported h
 		where q.msg_id = any (array[h.msg_id]) and `+saysSQL+`
 	)
-	select count(*) from stored`, table(queue), table(resultsQueue))
+	select coalesce(array_agg(place::int - 1), '{}') from stored`, table(queue), table(resultsQueue))
 }
 
-// ReportSteps stores outcomes of steps of one queue and returns how many
-// counted; the others came after their claim was lost.
-func ReportSteps(ctx context.Context, db DB, queue, resultsQueue string, reports []Report) (int, error) {
+// ReportSteps stores outcomes of steps of one queue and returns the places of
+// those that counted; the others came after their claim was lost.
+func ReportSteps(ctx context.Context, db DB, queue, resultsQueue string, reports []Report) ([]int, error) {
 	ids := make([]int64, len(reports))
 	templates := make([]uuid.UUID, len(reports))
-	results, errs := make([]*string, len(reports)), make([]*string, len(reports))
+	results, errs, events := make([]*string, len(reports)), make([]*string, len(reports)), make([]*string, len(reports))
 	for i, r := range reports {
 		ids[i], templates[i] = r.Message.ID, r.Template
-		results[i], errs[i] = text(r.Result), text(r.Error)
+		results[i], errs[i], events[i] = text(r.Result), text(r.Error), text(r.Events)
 	}
 	tasks, ordinals, claims := refs(reports, func(r *Report) StepRef { return r.StepRef })
-	var stored int
-	err := db.QueryRow(ctx, reportSQL(queue, resultsQueue), ids, tasks, ordinals, claims, templates, results, errs).Scan(&stored)
+	var stored []int
+	err := db.QueryRow(ctx, reportSQL(queue, resultsQueue), ids, tasks, ordinals, claims, templates, results, errs, events).Scan(&stored)
 	if err != nil {
-		return 0, fmt.Errorf("report %d steps: %w", len(reports), err)
+		return nil, fmt.Errorf("report %d steps: %w", len(reports), err)
 	}
 	return stored, nil
 }
@@ -91,6 +92,7 @@ type StoredReport struct {
 	Leaf        bool
 	Failed      bool
 	Error       json.RawMessage // set when Failed
+	Events      json.RawMessage // as in [Report]
 	Stale       bool            // the step has moved on: nothing but the message is left
 }
 
@@ -116,7 +118,7 @@ func readReportsSQL(resultsQueue string) string {
 	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''),
 		coalesce(s.definition, ''), coalesce(s.attempt, 0),
 		coalesce(s.max_attempts, 0), coalesce(s.dependents is null, false),
-		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.task_id is null
+		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.events, s.task_id is null
 	from taken m
 	left join tasker.steps s on s.task_id = any (array[m.task_id]) and s.ordinal = m.ordinal and s.claim = m.claim
 		and s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
@@ -130,7 +132,7 @@ func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, vis
 	reports, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredReport, error) {
 		var r StoredReport
 		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Definition, &r.Attempt, &r.MaxAttempts,
-			&r.Leaf, &r.Failed, &r.Error, &r.Stale)
+			&r.Leaf, &r.Failed, &r.Error, &r.Events, &r.Stale)
 		return r, err
 	})
 	if err != nil {

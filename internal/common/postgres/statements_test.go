@@ -24,6 +24,7 @@ import (
 const (
 	testQueue   = "worker_test_queue"
 	testResults = "orchestration_step_results_queue"
+	testEvents  = "test_domain_events"
 )
 
 // statements are all statements of the package, by the name of the constant or
@@ -35,6 +36,8 @@ func statements() map[string]string {
 		"candidatesSQL":             candidatesSQL,
 		"claimSQL":                  claimSQL(testQueue),
 		"completeSQL":               completeSQL(testQueue),
+		"correlationsSQL":           correlationsSQL,
+		"createEventQueuesSQL":      createEventQueuesSQL,
 		"createQueuesSQL":           createQueuesSQL,
 		"declareLimitsSQL":          declareLimitsSQL,
 		"deleteSQL":                 deleteSQL(testQueue),
@@ -71,6 +74,7 @@ func statements() map[string]string {
 		"parkSQL":                   parkSQL,
 		"passAloneSQL":              passAloneSQL,
 		"pingSQL":                   pingSQL,
+		"publishSQL":                publishSQL(testEvents),
 		"readResultsSQL":            readResultsSQL,
 		"readReportsSQL":            readReportsSQL(testResults),
 		"readTemplatesSQL":          readTemplatesSQL,
@@ -137,6 +141,9 @@ func connect(t *testing.T) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	if err := CreateQueues(t.Context(), conn, []string{testQueue, testResults}); err != nil {
+		t.Fatal(err)
+	}
+	if err := CreateEventQueues(t.Context(), conn, []string{testEvents}); err != nil {
 		t.Fatal(err)
 	}
 	return conn

@@ -1,6 +1,6 @@
 // Package system assembles what every role stands on from the common section
 // of the configuration alone: the connection pool, the names of queues, the
-// template catalog, the wake-ups and the identity of the process. Only the
+// template catalog, the wake-ups, the events and the identity of the process. Only the
 // assemblies of the roles see it; their parts are given just what they use.
 package system
 
@@ -9,16 +9,21 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/channels"
+	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/publisher"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/migrations"
 )
@@ -34,6 +39,9 @@ type Context struct {
 	Names    messaging.Names
 	Catalog  *catalog.Catalog
 	Notifier *eventsystem.Notifier
+	Bus      *publisher.Bus    // of events within the process
+	Events   *events.Router    // from outcomes to the bus and the queues
+	Channels *channels.Monitor // of the channels of the process
 	Log      *slog.Logger
 }
 
@@ -60,6 +68,8 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		pool.Close()
 		return nil, err
 	}
+	monitor := channels.NewMonitor(cfg.Channels.OverflowPolicy, log)
+	bus := publisher.New(cfg.Channels, cfg.Queues.PGMQ.ShutdownTimeout.Duration(), monitor, log)
 	return &Context{
 		Process:  process,
 		Common:   cfg,
@@ -68,8 +78,32 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Catalog:  catalog.New(pool, names, cfg.Environment),
 		Notifier: eventsystem.NewNotifier(pool, log),
 		Metrics:  metrics,
+		Bus:      bus,
+		Events:   events.NewRouter(nil, bus, process, log),
+		Channels: monitor,
 		Log:      log,
 	}, nil
+}
+
+// UseEvents adds the subscribers and publishers of the program, which may be nil,
+// before Run: for each subscriber buffer events may wait, and the ids of so many
+// events are remembered to tell repeats.
+func (c *Context) UseEvents(program *tasker.Events, buffer, remember int) {
+	if program == nil {
+		return
+	}
+	c.Bus.Subscribe(program.Subscriptions(), buffer, remember)
+	c.Events = events.NewRouter(program, c.Bus, c.Process, c.Log)
+}
+
+// Run does what the process does besides its roles until ctx ends: it wakes
+// others, passes events on and watches its channels.
+func (c *Context) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Notifier.Run(ctx) })
+	wg.Go(func() { c.Bus.Run(ctx) })
+	wg.Go(func() { c.Channels.Run(ctx) })
+	wg.Wait()
 }
 
 func checkSchema(ctx context.Context, databaseURL string) error {
@@ -97,12 +131,12 @@ func (c *Context) Follow(p config.Provider) {
 // Close closes the pool. Everything that uses it must have ended.
 func (c *Context) Close() { c.Pool.Close() }
 
-// Listener returns a listener that raises the signals of the channels, with the
+// Listener returns a listener that raises the signals by channel, with the
 // given settings for its connection.
-func (c *Context) Listener(channels map[string]*eventsystem.Signal, cfg config.Listener) *eventsystem.Listener {
+func (c *Context) Listener(signals map[string]*eventsystem.Signal, cfg config.Listener) *eventsystem.Listener {
 	return &eventsystem.Listener{
 		Connect:  c.connectConfig(),
-		Channels: channels,
+		Channels: signals,
 		Retry:    cfg.RetryInterval.Duration(),
 		Timeout:  cfg.ConnectionTimeout.Duration(),
 		Idle:     cfg.EventTimeout.Duration(),

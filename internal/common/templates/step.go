@@ -2,6 +2,7 @@ package templates
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/tasker-systems/tasker-go/config"
 )
@@ -156,6 +157,14 @@ const (
 	DeliverFast      DeliveryMode = "fast"      // within the process, at most once
 	DeliverBroadcast DeliveryMode = "broadcast" // both, fast first
 )
+
+// HasDurableEvents reports whether some step publishes into the queue of the
+// namespace's events.
+func (t *Template) HasDurableEvents() bool {
+	return slices.ContainsFunc(t.Steps, func(s Step) bool {
+		return slices.ContainsFunc(s.PublishesEvents, func(e PublishedEvent) bool { return e.DeliveryMode != DeliverFast })
+	})
+}
 
 // BatchConfig shapes the batches of a batchable or batch_worker step.
 type BatchConfig struct {
