@@ -73,7 +73,7 @@ func Open(ctx context.Context, cfg config.Common) (*Client, error) {
 func New(pool *pgxpool.Pool, cfg config.Common) *Client {
 	names := messaging.NewNames(cfg.Queues)
 	c := &Client{
-		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment),
+		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
 		watcher:  await.New(pool, slog.Default(), firstLook),
 		notifier: eventsystem.NewNotifier(pool, slog.Default()),
 	}

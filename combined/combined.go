@@ -30,6 +30,8 @@ type Options struct {
 	Templates fs.FS
 	// Events are the subscribers and publishers of the program; nil: none.
 	Events *tasker.Events
+	// ReplaceTemplates is [worker.WithChangedTemplates].
+	ReplaceTemplates bool
 	// Ready is called once both roles work. The addresses are those the APIs
 	// answer at, empty where one is off.
 	Ready func(orchestration, worker string)
@@ -52,7 +54,8 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	if cfg.Worker == nil {
 		return worker.ErrNoSection
 	}
-	loaded, err := templates.LoadFS(opts.Templates)
+	load := func() ([]*templates.Template, error) { return templates.LoadFS(opts.Templates) }
+	loaded, err := load()
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	g.Go(func() error {
 		defer line.Close() // also when the worker fails to start
 		err := worker.Serve(ctx, sys, cfg.Worker, worker.Role{
-			Handlers: opts.Handlers, Templates: loaded, Line: line,
+			Handlers: opts.Handlers, Templates: loaded, Reload: load, Replace: opts.ReplaceTemplates, Line: line,
 			Ready: func(address string) {
 				if opts.Ready == nil {
 					return

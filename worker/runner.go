@@ -34,23 +34,18 @@ type runner struct {
 	slots    *slots
 	executor *executor.Executor
 	sink     func(outcome.Outcome)
-	spaces   map[string]*space   // by namespace
 	recalled *eventsystem.Signal // raised when an operator may have taken claims away
+	// moreSpaces has a value when the worker has come to serve another namespace.
+	moreSpaces chan struct{}
 
 	mu       sync.Mutex
+	spaces   map[string]*space // by namespace
 	running  map[stepKey]*running
 	draining bool           // nothing starts any more
 	wg       sync.WaitGroup // handlers that have not returned
 
 	handlers context.Context //nolint:containedctx // ends when handlers must stop: the life of the runner, not of a call
 	stop     context.CancelFunc
-}
-
-// A space is a namespace that the worker serves.
-type space struct {
-	namespace string
-	queue     string
-	wake      *eventsystem.Signal
 }
 
 // stepKey tells running steps apart: a step may run twice here for a moment,
@@ -79,6 +74,8 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 		executor: &executor.Executor{Handlers: handlers, Log: sys.Log},
 		recalled: eventsystem.NewSignal(),
 		running:  map[stepKey]*running{},
+
+		moreSpaces: make(chan struct{}, 1),
 	}
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return r
@@ -101,9 +98,9 @@ func (r *runner) lease() time.Duration {
 // Reserve implements [handoff.Runner].
 func (r *runner) Reserve(namespace string, held, more int) int {
 	r.mu.Lock()
-	draining := r.draining
+	refused := r.draining || r.spaces[namespace] == nil
 	r.mu.Unlock()
-	if draining || r.spaces[namespace] == nil {
+	if refused {
 		r.slots.release(held)
 		return 0
 	}
@@ -127,7 +124,7 @@ func (r *runner) Applied(outcomes []outcome.Outcome) {
 
 // Run implements [handoff.Runner].
 func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
-	sp := r.spaces[namespace]
+	sp := r.space(namespace)
 	for i := range steps {
 		r.start(sp, steps[i])
 	}

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/channels"
-	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
@@ -38,6 +36,7 @@ type Option func(*options)
 type options struct {
 	templates fs.FS
 	events    *tasker.Events
+	replace   bool
 }
 
 // WithTemplates registers the templates in the root of fsys, *.yaml and *.yml,
@@ -51,6 +50,14 @@ func WithTemplates(fsys fs.FS) Option {
 // publishers for their payloads.
 func WithEvents(events *tasker.Events) Option {
 	return func(o *options) { o.events = events }
+}
+
+// WithChangedTemplates lets a template replace what is registered under its
+// version already: new tasks get the new definition, those that exist keep
+// theirs. Without, a template that changed and kept its version ends the worker
+// in the environment production; development and test always replace.
+func WithChangedTemplates() Option {
+	return func(o *options) { o.replace = true }
 }
 
 // Run registers the worker's templates and plays the role until ctx ends, then
@@ -75,7 +82,8 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 	defer sys.Close()
 	sys.Follow(provider)
 	UseEvents(sys, cfg.Worker, o.events)
-	loaded, err := loadTemplates(sys.Common.TaskTemplates, o.templates)
+	load := func() ([]*templates.Template, error) { return loadTemplates(sys.Common.TaskTemplates, o.templates) }
+	loaded, err := load()
 	if err != nil {
 		return err
 	}
@@ -84,9 +92,12 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 	g.Go(func() error { sys.Run(notifying); return nil })
 	g.Go(func() error {
 		defer stopNotifying() // the last report may still wake an orchestrator
-		return Serve(serving, sys, cfg.Worker, Role{Handlers: handlers, Templates: loaded, Ready: func(address string) {
-			log.InfoContext(ctx, "ready", "role", "worker", "address", address)
-		}})
+		return Serve(serving, sys, cfg.Worker, Role{
+			Handlers: handlers, Templates: loaded, Reload: load, Replace: o.replace,
+			Ready: func(address string) {
+				log.InfoContext(ctx, "ready", "role", "worker", "address", address)
+			},
+		})
 	})
 	return g.Wait()
 }
@@ -113,20 +124,21 @@ func loadTemplates(cfg config.TaskTemplates, given fs.FS) ([]*templates.Template
 		}
 	}
 	loaded, err := templates.LoadDir(dir)
-	if err != nil {
-		return nil, err
+	if err == nil && len(loaded) == 0 {
+		err = fmt.Errorf("no templates: %s has no *.yaml or *.yml", dir)
 	}
-	if len(loaded) == 0 {
-		return nil, fmt.Errorf("no templates: %s has no *.yaml or *.yml", dir)
-	}
-	return loaded, nil
+	return loaded, err
 }
 
 // A Role is what a worker brings along.
 type Role struct {
 	Handlers  *tasker.Handlers
 	Templates []*templates.Template // registered at the start; their namespaces are served
-	Line      *handoff.Line         // to the orchestrator in this process; nil when there is none
+	// Reload reads the templates anew, as far as they are without problems, which
+	// the error lists; nil when they cannot change.
+	Reload  func() ([]*templates.Template, error)
+	Replace bool          // templates that changed and kept their version are taken
+	Line    *handoff.Line // to the orchestrator in this process; nil when there is none
 	// Ready is called once the worker claims steps and its API answers at the
 	// address, which is empty when the API is off.
 	Ready func(address string)
@@ -135,26 +147,31 @@ type Role struct {
 // Serve plays the role on a system that is open already, for Run and for
 // package combined. The system must be running.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Role) error {
-	if err := sys.Catalog.Register(ctx, role.Templates); err != nil {
+	if err := role.register(ctx, sys.Catalog, role.Templates); err != nil {
 		return err
 	}
 	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
 		return err // a worker may report before any orchestrator has started
 	}
-	warnOfMissingHandlers(ctx, sys.Log, role)
+	warnOfMissingHandlers(ctx, sys.Log, role.Handlers, role.Templates)
 	spaces, err := spacesOf(sys, role.Templates)
 	if err != nil {
 		return err
 	}
+	r := newRunner(ctx, sys, cfg, role.Handlers, spaces)
+	if err := r.enlist(ctx, role); err != nil {
+		return err
+	}
+	return r.serve(ctx, role)
+}
+
+// enlist puts the worker, with the namespaces it serves, into the registry.
+func (r *runner) enlist(ctx context.Context, role Role) error {
 	kind := "worker"
 	if role.Line != nil {
 		kind = "combined"
 	}
-	if err := sys.Register(ctx, kind, cfg.System, namespacesOf(spaces)); err != nil {
-		return err
-	}
-	r := newRunner(ctx, sys, cfg, role.Handlers, spaces)
-	return r.serve(ctx, role)
+	return r.sys.Register(ctx, kind, r.cfg.System, r.namespaces())
 }
 
 // serve runs the parts; those that others need end last.
@@ -165,13 +182,22 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	g.Go(func() error { r.heartbeat(outlive); return nil })
 	finish := r.connect(g, outlive, role.Line)
 	if r.mode().Listens() {
-		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
-		g.Go(func() error { listener.Run(ctx); return nil })
+		g.Go(func() error { r.listen(ctx); return nil })
 		g.Go(func() error { r.obeyRecalls(ctx); return nil })
 	}
 	var claiming sync.WaitGroup
 	for _, sp := range r.spaces {
 		claiming.Go(func() { r.claim(ctx, sp) })
+	}
+	if role.Reload != nil && r.sys.Common.TaskTemplates.AutoReload {
+		l := &reloader{role: role, catalog: r.sys.Catalog, log: r.log, registered: digestsOf(role.Templates)}
+		claiming.Go(func() {
+			l.run(ctx, r.sys.Common.TaskTemplates.ReloadInterval.Duration(), func(fresh []*templates.Template) {
+				for _, sp := range r.serveToo(ctx, role, fresh) {
+					claiming.Go(func() { r.claim(ctx, sp) })
+				}
+			})
+		})
 	}
 	g.Go(func() error {
 		return web.Serve(ctx, r.sys.Common, r.cfg.System.Web, r.webDeps(), role.Ready)
@@ -264,45 +290,12 @@ func (r *runner) giveUp(outlive context.Context) {
 	}
 }
 
-func (r *runner) channels() map[string]*eventsystem.Signal {
-	signals := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
-	for _, sp := range r.spaces {
-		signals[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
-		signals[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
-	}
-	return signals
-}
-
-func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space, error) {
-	spaces := map[string]*space{}
-	for _, t := range all {
-		if spaces[t.Namespace] != nil {
-			continue
-		}
-		queue, err := sys.Names.Steps(t.Namespace)
-		if err != nil {
-			return nil, err
-		}
-		spaces[t.Namespace] = &space{namespace: t.Namespace, queue: queue, wake: eventsystem.NewSignal()}
-	}
-	return spaces, nil
-}
-
-func namespacesOf(spaces map[string]*space) []string {
-	names := make([]string, 0, len(spaces))
-	for name := range spaces {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // warnOfMissingHandlers says at the start what would otherwise fail step by
 // step.
-func warnOfMissingHandlers(ctx context.Context, log *slog.Logger, role Role) {
-	for _, t := range role.Templates {
+func warnOfMissingHandlers(ctx context.Context, log *slog.Logger, handlers *tasker.Handlers, all []*templates.Template) {
+	for _, t := range all {
 		for i := range t.Steps {
-			if callable := t.Steps[i].Handler.Callable; !has(role.Handlers, callable) {
+			if callable := t.Steps[i].Handler.Callable; !has(handlers, callable) {
 				log.WarnContext(ctx, "no handler for a step of a registered template",
 					"template", t.Namespace+"/"+t.Name, "step", t.Steps[i].Name, "handler", callable)
 			}

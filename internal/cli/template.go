@@ -12,8 +12,8 @@ import (
 )
 
 func newTemplateCommand(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "template", Short: "List, validate and draw templates"}
-	cmd.AddCommand(newTemplateListCommand(env), newTemplateValidateCommand(env), newTemplateVisualizeCommand(env))
+	cmd := &cobra.Command{Use: "template", Short: "List, validate, draw and register templates"}
+	cmd.AddCommand(newTemplateListCommand(env), newTemplateValidateCommand(env), newTemplateVisualizeCommand(env), newTemplateRegisterCommand(env))
 	return cmd
 }
 
@@ -115,9 +115,7 @@ func validateTemplates(names []string) (*templateReport, error) {
 		for _, p := range problems {
 			r.Problems = append(r.Problems, templateProblem(p))
 		}
-		for _, t := range found {
-			r.Templates = append(r.Templates, templateLine{t.Namespace, t.Name, t.Version, len(t.Steps)})
-		}
+		r.Templates = append(r.Templates, linesOf(found)...)
 	}
 	if len(unreadable) > 0 {
 		return nil, &ExitError{Code: ExitIO, Err: errors.Join(unreadable...)}

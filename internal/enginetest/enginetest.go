@@ -194,7 +194,7 @@ func (e *Engine) RegisterTemplates() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment).Register(e.t.Context(), loaded); err != nil {
+	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment, e.Config.Common.TaskTemplates).Register(e.t.Context(), loaded); err != nil {
 		e.t.Fatal(err)
 	}
 }

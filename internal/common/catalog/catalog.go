@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -53,95 +55,31 @@ func (e *Entry) Step(name string) (*templates.Step, int, bool) {
 	return &e.Template.Steps[i], i, true
 }
 
-// Catalog finds definitions by name and by id. Definitions never change, so
-// those it has seen stay in memory. It is safe for concurrent use.
+// Catalog finds definitions by name and by id. Definitions never change by
+// themselves, so with common.task_templates.cache_enabled those it has seen stay
+// in memory, each for the reload interval; without, each use reads the database.
+// Which definition a name means is always asked there, so that a new version
+// counts at once everywhere. It is safe for concurrent use.
 type Catalog struct {
 	db          postgres.DB
 	names       messaging.Names
 	environment config.Environment
+	cfg         config.TaskTemplates
 
-	loading sync.Mutex // held while reading from the database
+	loading sync.Mutex // held while reading what is to stay in memory
 	mu      sync.RWMutex
-	byID    map[uuid.UUID]*Entry
+	byID    map[uuid.UUID]cached
+}
+
+// cached is a definition in memory.
+type cached struct {
+	entry *Entry
+	until time.Time // it is read anew after
 }
 
 // New returns a catalog over db for processes of the given environment.
-func New(db postgres.DB, names messaging.Names, environment config.Environment) *Catalog {
-	return &Catalog{db: db, names: names, environment: environment, byID: map[uuid.UUID]*Entry{}}
-}
-
-// Register stores the definitions that the database lacks and creates the
-// queues of their namespaces. A definition that changed under an unchanged
-// version becomes the one that new tasks get, while running tasks keep theirs.
-// In production that is refused: there a change needs a new version.
-func (c *Catalog) Register(ctx context.Context, all []*templates.Template) error {
-	if len(all) == 0 {
-		return nil
-	}
-	if err := c.refuseChanges(ctx, all); err != nil {
-		return err
-	}
-	stored := make([]postgres.StoredTemplate, len(all))
-	var queues []string
-	for i, t := range all {
-		definition, err := json.Marshal(t)
-		if err != nil {
-			return fmt.Errorf("encode template %s: %w", t.Name, err)
-		}
-		queue, err := c.names.Steps(t.Namespace)
-		if err != nil {
-			return err
-		}
-		queues = append(queues, queue)
-		stored[i] = postgres.StoredTemplate{
-			ID: uuid.Must(uuid.NewV7()), Namespace: t.Namespace, Name: t.Name, Version: t.Version,
-			Digest: t.Digest(), Definition: definition,
-		}
-	}
-	if err := c.createEventQueues(ctx, all); err != nil {
-		return err
-	}
-	slices.Sort(queues)
-	if err := postgres.CreateQueues(ctx, c.db, slices.Compact(queues)); err != nil {
-		return err
-	}
-	return postgres.RegisterTemplates(ctx, c.db, stored)
-}
-
-// createEventQueues creates the queues of durable events, where there are any.
-func (c *Catalog) createEventQueues(ctx context.Context, all []*templates.Template) error {
-	var queues []string
-	for _, t := range all {
-		if t.HasDurableEvents() {
-			queues = append(queues, c.names.Events(t.Namespace))
-		}
-	}
-	if queues == nil {
-		return nil
-	}
-	slices.Sort(queues)
-	return postgres.CreateEventQueues(ctx, c.db, slices.Compact(queues))
-}
-
-func (c *Catalog) refuseChanges(ctx context.Context, all []*templates.Template) error {
-	if c.environment != config.Production {
-		return nil
-	}
-	current, err := postgres.ListTemplates(ctx, c.db)
-	if err != nil {
-		return err
-	}
-	var refused []error
-	for _, t := range all {
-		i := slices.IndexFunc(current, func(s postgres.StoredTemplate) bool {
-			return s.Namespace == t.Namespace && s.Name == t.Name && s.Version == t.Version
-		})
-		if i >= 0 && current[i].Digest != t.Digest() {
-			refused = append(refused, fmt.Errorf("template %s/%s has changed and still has version %s; give it a new version",
-				t.Namespace, t.Name, t.Version))
-		}
-	}
-	return errors.Join(refused...)
+func New(db postgres.DB, names messaging.Names, environment config.Environment, cfg config.TaskTemplates) *Catalog {
+	return &Catalog{db: db, names: names, environment: environment, cfg: cfg, byID: map[uuid.UUID]cached{}}
 }
 
 // Resolve returns the current definition of each name. It wraps
@@ -165,15 +103,13 @@ func (c *Catalog) Resolve(ctx context.Context, names []postgres.TemplateName) ([
 
 // Entries returns the definitions with the given ids, in that order.
 func (c *Catalog) Entries(ctx context.Context, ids []uuid.UUID) ([]*Entry, error) {
-	if err := c.loadMissing(ctx, ids); err != nil {
+	found, err := c.find(ctx, ids)
+	if err != nil {
 		return nil, err
 	}
 	entries := make([]*Entry, len(ids))
-	c.mu.RLock()
-	defer c.mu.RUnlock()
 	for i, id := range ids {
-		entries[i] = c.byID[id]
-		if entries[i] == nil {
+		if entries[i] = found[id]; entries[i] == nil {
 			return nil, fmt.Errorf("template %s: %w", id, postgres.ErrNotFound)
 		}
 	}
@@ -184,7 +120,10 @@ func (c *Catalog) Entries(ctx context.Context, ids []uuid.UUID) ([]*Entry, error
 func (c *Catalog) Cached(id uuid.UUID) *Entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.byID[id]
+	if kept := c.byID[id]; kept.entry != nil && time.Now().Before(kept.until) {
+		return kept.entry
+	}
+	return nil
 }
 
 // Entry returns the definition with the given id.
@@ -199,49 +138,69 @@ func (c *Catalog) Entry(ctx context.Context, id uuid.UUID) (*Entry, error) {
 	return entries[0], nil
 }
 
-// loadMissing loads the definitions that are not in memory. Of many that need the
-// same one, as the steps of a first batch do, one asks the database.
-func (c *Catalog) loadMissing(ctx context.Context, ids []uuid.UUID) error {
-	if len(c.missing(ids)) == 0 {
-		return nil
+// find returns those of the definitions that exist. Of many that need the same
+// one, as the steps of a first batch do, one asks the database.
+func (c *Catalog) find(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Entry, error) {
+	if !c.cfg.CacheEnabled {
+		return c.load(ctx, ids)
+	}
+	found, missing := c.known(ids)
+	if len(missing) == 0 {
+		return found, nil
 	}
 	c.loading.Lock()
 	defer c.loading.Unlock()
-	return c.load(ctx, c.missing(ids))
+	found, missing = c.known(ids)
+	loaded, err := c.load(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	c.keep(loaded)
+	maps.Copy(found, loaded)
+	return found, nil
 }
 
-func (c *Catalog) missing(ids []uuid.UUID) []uuid.UUID {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var missing []uuid.UUID
+// known returns the definitions that are in memory, and the ids of the others.
+func (c *Catalog) known(ids []uuid.UUID) (found map[uuid.UUID]*Entry, missing []uuid.UUID) {
+	found = make(map[uuid.UUID]*Entry, len(ids))
 	for _, id := range ids {
-		if c.byID[id] == nil && !slices.Contains(missing, id) {
+		if entry := c.Cached(id); entry != nil {
+			found[id] = entry
+		} else {
 			missing = append(missing, id)
 		}
 	}
-	return missing
+	return found, missing
 }
 
-func (c *Catalog) load(ctx context.Context, ids []uuid.UUID) error {
+// keep puts definitions into memory and lets go of those nobody asked for since
+// their time was over.
+func (c *Catalog) keep(loaded map[uuid.UUID]*Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(c.byID, func(_ uuid.UUID, kept cached) bool { return now.After(kept.until) })
+	for id, entry := range loaded {
+		c.byID[id] = cached{entry, now.Add(c.cfg.ReloadInterval.Duration())}
+	}
+}
+
+// load reads definitions from the database.
+func (c *Catalog) load(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Entry, error) {
 	if len(ids) == 0 {
-		return nil
+		return nil, nil
 	}
 	stored, err := postgres.ReadTemplates(ctx, c.db, ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	entries := make([]*Entry, len(stored))
-	for i, s := range stored {
-		if entries[i], err = c.entry(s); err != nil {
-			return fmt.Errorf("template %s/%s/%s in the database: %w", s.Namespace, s.Name, s.Version, err)
+	entries := make(map[uuid.UUID]*Entry, len(stored))
+	for _, s := range stored {
+		if entries[s.ID], err = c.entry(s); err != nil {
+			return nil, fmt.Errorf("template %s/%s/%s in the database: %w", s.Namespace, s.Name, s.Version, err)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range entries {
-		c.byID[e.ID] = e
-	}
-	return nil
+	return entries, nil
 }
 
 func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {

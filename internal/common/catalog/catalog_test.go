@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func openPool(t *testing.T) *pgxpool.Pool {
 
 func newCatalog(db postgres.DB, environment config.Environment) *catalog.Catalog {
 	names := messaging.NewNames(config.Queues{WorkerNamespace: "worker", NamingPattern: "{namespace}_{name}_queue"})
-	return catalog.New(db, names, environment)
+	return catalog.New(db, names, environment, config.TaskTemplates{CacheEnabled: true, ReloadInterval: 300})
 }
 
 func load(t *testing.T, documents ...string) []*templates.Template {
@@ -160,7 +161,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestProductionRefusesChanges, all of them at once.
+// TestProductionRefusesChanges, all of them at once and going back too, unless
+// it is told to replace.
 func TestProductionRefusesChanges(t *testing.T) {
 	t.Parallel()
 	c := newCatalog(openPool(t), config.Production)
@@ -170,9 +172,14 @@ func TestProductionRefusesChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := c.Register(t.Context(), load(t, pay("1.0.0", "b"), pay("1.1.0", "b"), pay("1.2.0", "b")))
-	for _, want := range []string{"template shop/pay has changed and still has version 1.0.0; give it a new version", "version 1.1.0;"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
+	after := load(t, pay("1.0.0", "b"), pay("1.1.0", "b"), pay("1.2.0", "b"))
+	err := c.Register(t.Context(), after)
+	changed, ok := errors.AsType[*catalog.ChangedError](err)
+	if !ok || !slices.Equal(changed.Templates, append(named("1.0.0"), named("1.1.0")...)) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{"template shop/pay has changed and still has version 1.0.0; give it a new version", "version 1.1.0;", "--replace"} {
+		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -181,6 +188,37 @@ func TestProductionRefusesChanges(t *testing.T) {
 	}
 	if err := c.Register(t.Context(), load(t, pay("1.2.0", "b"))); err != nil {
 		t.Errorf("a new version: %v", err)
+	}
+	if err := c.Replace(t.Context(), after); err != nil || resolve(t, c, "1.0.0").Template.Description != "b" {
+		t.Errorf("replaced on purpose: %v, %q", err, resolve(t, c, "1.0.0").Template.Description)
+	}
+	if err := c.Register(t.Context(), before); err == nil || resolve(t, c, "1.0.0").Template.Description != "b" {
+		t.Errorf("went back without a word: %v", err)
+	}
+}
+
+// TestProductionRefusesOneOfTwo: workers that start together with definitions
+// that differ do not both get theirs.
+func TestProductionRefusesOneOfTwo(t *testing.T) {
+	t.Parallel()
+	pool := openPool(t)
+	results := make([]error, 8)
+	var g errgroup.Group
+	for i := range results {
+		all := load(t, pay("1.0.0", fmt.Sprintf("text %d", i)))
+		g.Go(func() error { results[i] = newCatalog(pool, config.Production).Register(t.Context(), all); return nil })
+	}
+	_ = g.Wait() // what went wrong is in results
+	registered := 0
+	for _, err := range results {
+		if _, changed := errors.AsType[*catalog.ChangedError](err); err == nil {
+			registered++
+		} else if !changed {
+			t.Error(err)
+		}
+	}
+	if registered != 1 {
+		t.Errorf("%d of the definitions were registered", registered)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	c := catalog.New(pool, messaging.NewNames(config.Queues{WorkerNamespace: "worker", NamingPattern: "{namespace}_{name}_queue"}), config.Test)
+	c := catalog.New(pool, messaging.NewNames(config.Queues{WorkerNamespace: "worker", NamingPattern: "{namespace}_{name}_queue"}), config.Test, config.TaskTemplates{})
 	all, err := templates.LoadFS(taskertest.YAML(
 		`{name: a, namespace: shop, steps: [{name: only, handler: {callable: work}}]}`,
 		`{name: a, namespace: office, steps: [{name: one, handler: {callable: work}}, {name: two, handler: {callable: work}}]}`))

@@ -58,9 +58,9 @@ func emptyWorld(t *testing.T) *world {
 	w := &world{
 		Pool: openPool(t), template: uuid.Must(uuid.NewV7()), process: uuid.Must(uuid.NewV7()), tasks: map[string]uuid.UUID{},
 	}
-	err := RegisterTemplates(t.Context(), w, []StoredTemplate{{
+	_, err := RegisterTemplates(t.Context(), w, []StoredTemplate{{
 		ID: w.template, Namespace: "test", Name: "diamond", Version: "1.0.0", Digest: "d", Definition: json.RawMessage(`{}`),
-	}})
+	}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,7 @@ func statements() map[string]string {
 		"readyGatesSQL":             readyGatesSQL,
 		"recountSQL":                recountSQL(testQueue),
 		"registerTemplatesSQL":      registerTemplatesSQL,
+		"registerTurnSQL":           registerTurnSQL,
 		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"releaseSlotsSQL":           releaseSlotsSQL(),

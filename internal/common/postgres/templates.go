@@ -24,25 +24,46 @@ type StoredTemplate struct {
 
 const templateColumns = `template_id, namespace, name, version, digest, definition, registered_at`
 
-// A definition that is there already keeps its id; registering it again makes
-// it the newest of its version again, so that going back to an older text works.
+// Registrations come one after the other, so that of two that differ one sees
+// the other.
+const registerTurnSQL = `select pg_advisory_xact_lock(hashtext('tasker.templates'))`
+
+// Of each version there is a current definition, the newest. Where it is not the
+// one given, the template has changed: unless that is allowed ($7), nothing is
+// stored. A definition that is there already keeps its id; registering it again
+// makes it the newest again, so that going back to an older text works.
 const registerTemplatesSQL = `
-	insert into tasker.templates (template_id, namespace, name, version, digest, definition)
-	select r.template_id, r.namespace, r.name, r.version, r.digest, r.definition::jsonb
-	from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-		r (template_id, namespace, name, version, digest, definition)
-	order by r.namespace, r.name, r.version
-	on conflict (namespace, name, version, digest) do update set registered_at = clock_timestamp()
-	where (excluded.namespace, excluded.name, excluded.version) in (
-		select namespace, name, version
-		from tasker.templates n
-		where n.registered_at > templates.registered_at and n.namespace = templates.namespace
-		and n.name = templates.name and n.version = templates.version
-	)`
+	with given as (
+		select *
+		from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+			r (template_id, namespace, name, version, digest, definition)
+	), changed as (
+		select g.namespace, g.name, g.version
+		from given g
+		join lateral (
+			select t.digest
+			from tasker.templates t
+			where t.namespace = g.namespace and t.name = g.name and t.version = g.version
+			order by t.registered_at desc
+			limit 1
+		) newest on newest.digest <> g.digest
+	), stored as (
+		insert into tasker.templates as t (template_id, namespace, name, version, digest, definition)
+		select template_id, namespace, name, version, digest, definition::jsonb
+		from given
+		where $7 or not exists (select from changed)
+		on conflict (namespace, name, version, digest) do update set registered_at = clock_timestamp()
+		where (excluded.namespace, excluded.name, excluded.version) in (select namespace, name, version from changed)
+	)
+	select namespace, name, version
+	from changed
+	order by namespace, name, version`
 
 // RegisterTemplates stores definitions; one that is stored already stays as it
-// is. IDs must be new.
-func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate) error {
+// is. IDs must be new. It returns the names, with versions, of those that differ
+// from the current definition of their version: unless replace is set, nothing
+// is stored when there are any.
+func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate, replace bool) ([]TemplateName, error) {
 	n := len(templates)
 	ids := make([]uuid.UUID, n)
 	namespaces, names, versions := make([]string, n), make([]string, n), make([]string, n)
@@ -51,10 +72,17 @@ func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate) e
 		ids[i], namespaces[i], names[i], versions[i] = t.ID, t.Namespace, t.Name, t.Version
 		digests[i], definitions[i] = t.Digest, string(t.Definition)
 	}
-	if _, err := db.Exec(ctx, registerTemplatesSQL, ids, namespaces, names, versions, digests, definitions); err != nil {
-		return fmt.Errorf("register templates: %w", err)
+	var changed []TemplateName
+	b := &pgx.Batch{}
+	b.Queue(registerTurnSQL)
+	b.Queue(registerTemplatesSQL, ids, namespaces, names, versions, digests, definitions, replace).Query(func(rows pgx.Rows) (err error) {
+		changed, err = pgx.CollectRows(rows, pgx.RowToStructByPos[TemplateName])
+		return err
+	})
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("register templates: %w", err)
 	}
-	return nil
+	return changed, nil
 }
 
 // The newest definition of each version.

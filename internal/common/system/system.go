@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Common:   cfg,
 		Pool:     pool,
 		Names:    names,
-		Catalog:  catalog.New(pool, names, cfg.Environment),
+		Catalog:  catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
 		Notifier: eventsystem.NewNotifier(pool, log),
 		Metrics:  metrics,
 		Bus:      bus,

@@ -15,19 +15,20 @@ import (
 func LoadDir(dir string) ([]*Template, error) {
 	ts, err := loadFS(os.DirFS(dir), func(name string) string { return filepath.Join(dir, name) })
 	if err != nil {
-		return nil, fmt.Errorf("load templates from %s: %w", dir, err)
+		return ts, fmt.Errorf("load templates from %s: %w", dir, err)
 	}
 	return ts, nil
 }
 
 // LoadFS reads every *.yaml and *.yml directly in the root of fsys, in the
 // order of their names. Two files that describe the same version of a template
-// are an error. The problems of all files are reported at once, as [Problems].
-// No files, no templates: that is not an error.
+// are an error. The problems of all files are reported at once, as [Problems],
+// beside the templates that have none. No files, no templates: that is not an
+// error.
 func LoadFS(fsys fs.FS) ([]*Template, error) {
 	ts, err := loadFS(fsys, func(name string) string { return name })
 	if err != nil {
-		return nil, fmt.Errorf("load templates: %w", err)
+		return ts, fmt.Errorf("load templates: %w", err)
 	}
 	return ts, nil
 }
@@ -65,10 +66,12 @@ func loadFS(fsys fs.FS, shown func(name string) string) ([]*Template, error) {
 		}
 		r.problems.sort()
 		problems = append(problems, r.problems...)
-		templates = append(templates, t)
+		if len(r.problems) == 0 {
+			templates = append(templates, t)
+		}
 	}
 	if len(problems) > 0 {
-		return nil, problems
+		return templates, problems
 	}
 	return templates, nil
 }

@@ -72,7 +72,7 @@ func startServer(t *testing.T, overlay string) *server {
 	log := slog.New(slog.DiscardHandler)
 	names := messaging.NewNames(cfg.Common.Queues)
 	deps := web.Deps{
-		DB: pool, Catalog: catalog.New(pool, names, config.Test), Names: names, Notifier: eventsystem.NewNotifier(pool, log), Log: log,
+		DB: pool, Catalog: catalog.New(pool, names, config.Test, cfg.Common.TaskTemplates), Names: names, Notifier: eventsystem.NewNotifier(pool, log), Log: log,
 	}
 	register(t, deps.Catalog, diamond, strings.NewReplacer("diamond", "other", "1.2.0", "2.0.0").Replace(diamond))
 

@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
+)
+
+// A space is a namespace that the worker serves.
+type space struct {
+	namespace string
+	queue     string
+	wake      *eventsystem.Signal
+}
+
+// spacesOf returns the namespaces of templates.
+func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space, error) {
+	spaces := map[string]*space{}
+	for _, t := range all {
+		if spaces[t.Namespace] != nil {
+			continue
+		}
+		queue, err := sys.Names.Steps(t.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		spaces[t.Namespace] = &space{namespace: t.Namespace, queue: queue, wake: eventsystem.NewSignal()}
+	}
+	return spaces, nil
+}
+
+// space returns the namespace if the worker serves it, else nil.
+func (r *runner) space(namespace string) *space {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spaces[namespace]
+}
+
+// namespaces are the names of those that the worker serves, sorted.
+func (r *runner) namespaces() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.spaces))
+}
+
+// serveToo begins to serve the namespaces of templates that came to be
+// registered, and returns those that are new.
+func (r *runner) serveToo(ctx context.Context, role Role, fresh []*templates.Template) []*space {
+	warnOfMissingHandlers(ctx, r.log, role.Handlers, fresh)
+	spaces, err := spacesOf(r.sys, fresh)
+	if err != nil { // registration has named the queues already
+		r.log.ErrorContext(ctx, "namespaces of reloaded templates are not served", "error", err)
+		return nil
+	}
+	r.mu.Lock()
+	maps.DeleteFunc(spaces, func(namespace string, _ *space) bool { return r.spaces[namespace] != nil })
+	maps.Copy(r.spaces, spaces)
+	r.mu.Unlock()
+	if len(spaces) == 0 {
+		return nil
+	}
+	if err := r.enlist(ctx, role); err != nil {
+		r.log.WarnContext(ctx, "the registry does not show the namespaces of reloaded templates", "error", err)
+	}
+	select {
+	case r.moreSpaces <- struct{}{}:
+	default:
+	}
+	return slices.Collect(maps.Values(spaces))
+}
+
+// listen wakes the claiming of each namespace when it is notified, until ctx
+// ends. It connects anew when the worker comes to serve further namespaces.
+func (r *runner) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		listening, stop := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
+		go func() { defer close(ended); listener.Run(listening) }()
+		select {
+		case <-r.moreSpaces:
+		case <-ctx.Done():
+		}
+		stop()
+		<-ended
+	}
+}
+
+func (r *runner) channels() map[string]*eventsystem.Signal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	channels := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
+	for _, sp := range r.spaces {
+		channels[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		channels[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
+	}
+	return channels
+}
