@@ -135,6 +135,8 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	g.Go(func() error { r.run(ctx); return nil })
 	g.Go(func() error { l.run(ctx); return nil })
 	g.Go(func() error { r.ops.Run(ctx); return nil })
+	keeper := newHousekeeper(sys, cfg, p.failures)
+	g.Go(func() error { keeper.run(ctx); return nil })
 	deps := webDeps(sys)
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/events"
@@ -42,6 +43,7 @@ type processor struct {
 	retries  int // of reading the results queue
 	limits   config.DecisionPoints
 	look     func(gates []string) // of the limiter: steps came to wait there, or slots came back
+	failures *eventsystem.Signal  // raised when tasks have failed
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
@@ -49,9 +51,10 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
-		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
-		retries: sys.Common.Queues.PGMQ.MaxRetries,
-		limits:  cfg.DecisionPoints,
+		ops:      eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
+		retries:  sys.Common.Queues.PGMQ.MaxRetries,
+		limits:   cfg.DecisionPoints,
+		failures: eventsystem.NewSignal(),
 	}
 }
 
@@ -327,6 +330,12 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 	}
 	if len(applied.Gates) > 0 {
 		p.look(applied.Gates)
+	}
+	for _, t := range applied.Settled {
+		if t.State == tasker.TaskError || t.State == tasker.TaskBlockedByFailures {
+			p.failures.Raise()
+			break
+		}
 	}
 	if late := len(batch.Completed) + len(batch.Failed) - applied.Completed - applied.Failed; late > 0 {
 		p.log.InfoContext(ctx, "results came after their claim was lost and change nothing",

@@ -13,6 +13,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/orchestration/internal/dlq"
 )
 
 // A reconciler is the task readiness event system. It compares what the steps
@@ -26,6 +27,7 @@ type reconciler struct {
 	reports  *eventsystem.Signal // wakes the reader of results in this process
 	log      *slog.Logger
 	backoff  func() config.Backoff // follows a reload
+	letters  *dlq.Keeper
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	lease    time.Duration
@@ -35,8 +37,9 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 	return &reconciler{
 		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
 		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
-		ops:   eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log),
-		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
+		letters: dlq.New(sys.Pool, cfg.DLQ),
+		ops:     eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log),
+		lease:   cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 	}
 }
 
@@ -211,6 +214,22 @@ func (r *reconciler) unsettled(ctx context.Context) error {
 			return err
 		}
 		r.notifier.Wake(r.names.StepsChannel(namespace))
+		if err := r.cycles(ctx, tasks); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// cycles ends tasks whose steps wait for each other: evaluating them anew does
+// not help.
+func (r *reconciler) cycles(ctx context.Context, tasks []uuid.UUID) error {
+	ended, entered, err := r.letters.EndCycles(ctx, tasks)
+	for _, c := range ended {
+		r.log.WarnContext(ctx, "steps wait for each other; the task has ended in error", "task_id", c.Task, "steps", c.Steps)
+	}
+	for _, e := range entered {
+		r.log.WarnContext(ctx, "task set aside in the dead letter queue", "entry_id", e.Entry, "task_id", e.Task, "reason", e.Reason)
+	}
+	return err
 }

@@ -209,6 +209,21 @@ func (e *Engine) Queue(namespace string) string {
 	return queue
 }
 
+// Register registers the engine's templates, for tests that start no worker.
+func (e *Engine) Register() {
+	e.t.Helper()
+	loaded, err := templates.LoadFS(e.Templates)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment).Register(e.t.Context(), loaded); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := postgres.CreateQueues(e.t.Context(), e.Pool, []string{e.Names.Results()}); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // Create creates a task of a template in the test's namespace and returns its
 // id.
 func (e *Engine) Create(template string, input any) string {

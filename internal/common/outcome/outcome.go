@@ -22,6 +22,8 @@ const (
 	WorkerLost       = "worker_unavailable"   // its workers lost the lease again and again
 	InvalidOutcome   = "invalid_outcome"      // a decision or a batch cannot be carried out
 	SignalTimeout    = "signal_timeout"       // the signal the step waits for did not come in time
+	StalenessTimeout = "staleness_timeout"    // its task stopped moving
+	DependencyCycle  = "dependency_cycle"     // it and others wait for each other
 )
 
 // MaxResult is the largest result of a step, in bytes of JSON.

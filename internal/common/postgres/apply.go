@@ -305,7 +305,7 @@ const settleSQL = `
 	)
 	update tasker.tasks t
 	set state = case when t.run_at > clock_timestamp() and d.state in (` + unstarted + `) then 'pending' else d.state end,
-		troubled = t.troubled or d.troubled,
+		troubled = t.troubled or d.troubled, examined = t.state = d.state and t.examined,
 		finished_at = case when d.state in ('complete', 'error') then now() end
 	from decided d
 	where t.task_id = any (array[d.task_id]) and t.finished_at is null

@@ -129,9 +129,10 @@ func shownSQL(inv Invariant) string {
 // exist; an empty name stands for an empty queue. The numbers are those of the
 // design: I1 state and message change together; I2 transitions happen once;
 // I3 a claim has a lease; I4 an open task can move; I5 the graph of a task is
-// whole; I6 what is over is over, and counters are right.
+// whole; I6 what is over is over, and counters are right; I7 what is set aside
+// or archived is whole.
 func Invariants(queues Queues) []Invariant {
-	return slices.Concat(messageInvariants(queues), taskInvariants, stepInvariants)
+	return slices.Concat(messageInvariants(queues), taskInvariants, stepInvariants, housekeepingInvariants)
 }
 
 // messageInvariants tie the states of steps to the messages that move them.
@@ -189,11 +190,12 @@ var taskInvariants = []Invariant{
 		select t.task_id, null::int
 		from tasker.tasks t
 		where (t.finished_at is null) <> (` + taskIsOpen + `)`},
-	{"I6b", "is in error and none of its steps has failed", `
+	{"I6b", "is in error and none of its steps has failed or was cancelled with it", `
 		select t.task_id, null::int
 		from tasker.tasks t
 		where t.state = 'error'
-		and not exists (select from tasker.steps s where s.task_id = t.task_id and s.state = 'error')`},
+		and not exists (select from tasker.steps s where s.task_id = t.task_id and s.state in ('error', 'cancelled'))
+		and exists (select from tasker.steps s where s.task_id = t.task_id)`},
 }
 
 // stepInvariants are about single steps and their places in the graph.

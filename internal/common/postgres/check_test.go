@@ -264,6 +264,30 @@ func TestCheckFinds(t *testing.T) {
 			[]string{"I6f halfway.end"},
 		},
 		{"no result", `update tasker.steps set result = null where task_id = '{complete}' and ordinal = 4`, []string{"I6g complete.end"}},
+		{
+			"dead letter of nothing", `insert into tasker.dlq_entries (entry_id, task_id, template_id, original_state, reason, snapshot)
+				select template_id, gen_random_uuid(), template_id, state, 'manual_dlq', '{}' from tasker.tasks where task_id = '{failed}'`,
+			[]string{""},
+		},
+		{
+			"archived and live", `insert into tasker.tasks_archive (task_id, template_id, state, finished_at, task)
+				select task_id, template_id, state, finished_at, to_jsonb(t) from tasker.tasks t where task_id = '{failed}'`,
+			[]string{"I7b failed", "I7c failed.end", "I7c failed.left", "I7c failed.right", "I7c failed.start"},
+		},
+		{
+			"archived while under investigation", `with gone as (delete from tasker.tasks t where task_id = '{failed}' returning *),
+				steps as (delete from tasker.steps where task_id = '{failed}'),
+				letter as (insert into tasker.dlq_entries (task_id, entry_id, template_id, original_state, reason, snapshot)
+					select task_id, gen_random_uuid(), template_id, state, 'manual_dlq', '{}' from gone)
+				insert into tasker.tasks_archive (task_id, template_id, state, finished_at, task)
+				select task_id, template_id, state, finished_at, to_jsonb(t) from gone t`,
+			[]string{"I7b failed"},
+		},
+		{
+			"archived without its task", `insert into tasker.steps_archive (task_id, ordinal, step)
+				select task_id, ordinal, to_jsonb(s) from tasker.steps s where task_id = '{new}' and ordinal = 4`,
+			[]string{"I7c new.end"},
+		},
 		{"no error", `update tasker.steps set error = null where task_id = '{failed}' and ordinal = 4`, []string{"I6g failed.end"}},
 	}
 	w := newWorld(t)

@@ -31,6 +31,7 @@ const (
 // of the function that builds them.
 func statements() map[string]string {
 	all := operatorStatements()
+	maps.Copy(all, housekeepingStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
 		"candidatesSQL":             candidatesSQL,
@@ -109,7 +110,7 @@ func statements() map[string]string {
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"builtSQL", "countsSQL", "freeSlotsSQL", "saysSQL", // parts of statements
+	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "saysSQL", "snapshotSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 
@@ -121,6 +122,8 @@ var seldom = []string{
 	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
 	"shownSQL",                                   // db check, likewise
 	"dropUnusedLimitsSQL", "lockUnusedLimitsSQL", // tidying, likewise
+	"archiveSQL", "cyclesSQL", "enterSQL", "examineSQL", "findOldSQL", "giveUpStepsSQL", "giveUpTasksSQL", // housekeeping, likewise
+	"leasedSQL", "restingSQL",
 }
 
 func testQueues() Queues {

@@ -21,6 +21,7 @@ const (
 	TaskBlock    TaskEvent = "block"
 	TaskComplete TaskEvent = "complete"
 	TaskFail     TaskEvent = "fail"
+	TaskGiveUp   TaskEvent = "give_up"
 
 	TaskCancel  TaskEvent = "cancel"
 	TaskPause   TaskEvent = "pause"
@@ -46,6 +47,7 @@ var Tasks = Table[tasker.TaskState, TaskEvent]{
 	{openBut(tasker.TaskBlockedByFailures), TaskBlock, tasker.TaskBlockedByFailures, Orchestrator, "nothing can move, one has failed for good and some wait for it"},
 	{openBut(), TaskComplete, tasker.TaskComplete, Orchestrator, "every step is complete or resolved"},
 	{openBut(), TaskFail, tasker.TaskError, Orchestrator, "every step is over and one has failed for good"},
+	{openBut(), TaskGiveUp, tasker.TaskError, Orchestrator, "it is stale, or its steps wait for each other; its steps that are not over end with it"},
 
 	{openBut(), TaskCancel, tasker.TaskCancelled, Operator, "its steps that are not over are cancelled with it"},
 	{openBut(tasker.TaskInitializing), TaskPause, "", Operator, "it is not paused; its steps that wait are held, those that run finish"},
@@ -80,6 +82,8 @@ const (
 	StepTimeOut     StepEvent = "time_out"
 	StepBackOff     StepEvent = "back_off"
 	StepSetAside    StepEvent = "set_aside"
+	StepGiveUp      StepEvent = "give_up"
+	StepAbandon     StepEvent = "abandon"
 
 	StepCancel   StepEvent = "cancel"
 	StepHold     StepEvent = "hold"
@@ -121,6 +125,11 @@ var Steps = Table[tasker.StepState, StepEvent]{
 	},
 	{[]tasker.StepState{tasker.StepPending}, StepReceive, tasker.StepReported, Orchestrator, "the signal it waits for has come"},
 	{[]tasker.StepState{tasker.StepPending}, StepTimeOut, tasker.StepReportedError, Orchestrator, "the signal it waits for did not come in time"},
+	{
+		[]tasker.StepState{tasker.StepEnqueued, tasker.StepInProgress, tasker.StepReported, tasker.StepReportedError, tasker.StepWaitingForRetry},
+		StepGiveUp, tasker.StepError, Orchestrator, "its task is given up, and it was on its way",
+	},
+	{[]tasker.StepState{tasker.StepPending}, StepAbandon, tasker.StepCancelled, Orchestrator, "its task is given up before it was ready"},
 
 	{Movable(), StepCancel, tasker.StepCancelled, Operator, "its task is cancelled or resolved, or a worker of its batch has failed and none of the others is to begin"},
 	{[]tasker.StepState{tasker.StepEnqueued, tasker.StepWaitingForRetry}, StepHold, tasker.StepPending, Operator, "its task is paused; what runs finishes"},
