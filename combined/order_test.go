@@ -30,7 +30,7 @@ func TestPriorities(t *testing.T) {
 		ran <- n
 		return n, err
 	}}
-	e.RegisterTemplates()
+	e.Register()
 	var requests []client.Request
 	for i, priority := range []int{0, 5, -100, 100, 5, 0} {
 		requests = append(requests, client.Request{
@@ -60,7 +60,7 @@ func TestPriorityAges(t *testing.T) {
 		Templates:  taskertest.YAML(`{name: one, namespace: test, identity_strategy: always_unique, steps: [{name: only, handler: {callable: note}}]}`),
 		Settings:   enginetest.Settings{"worker.system.step_processing.max_concurrent_steps": "1"},
 	})
-	e.RegisterTemplates()
+	e.Register()
 	request := func(n, priority int) client.Request {
 		return client.Request{Namespace: enginetest.Namespace, Template: "one", Priority: priority, Context: map[string]int{"n": n}}
 	}

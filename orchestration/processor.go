@@ -44,6 +44,7 @@ type processor struct {
 	limits   config.DecisionPoints
 	look     func(gates []string) // of the limiter: steps came to wait there, or slots came back
 	failures *eventsystem.Signal  // raised when tasks have failed
+	gates    *eventsystem.Signal  // raised when steps have come to a gate
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
@@ -55,6 +56,7 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		retries:  sys.Common.Queues.PGMQ.MaxRetries,
 		limits:   cfg.DecisionPoints,
 		failures: eventsystem.NewSignal(),
+		gates:    eventsystem.NewSignal(),
 	}
 }
 
@@ -242,16 +244,22 @@ func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.O
 	s := &o.Step
 	if o.Failure == nil {
 		batch.Completed = append(batch.Completed, postgres.Completed{StepRef: s.StepRef, Result: o.Result})
-		if s.Leaf {
+		if s.Leaf || p.gated(ctx, s.Template) {
 			batch.Settle = append(batch.Settle, s.Task)
-			return 0
+		} else {
+			batch.Others = append(batch.Others, s.Task)
 		}
-		batch.Others = append(batch.Others, s.Task)
 		return p.dependents(ctx, s.Template, s.Defined())
 	}
 	batch.Failed = append(batch.Failed, p.failed(ctx, s, o.Failure, o.Failure.JSON()))
 	batch.Settle = append(batch.Settle, s.Task)
 	return 0
+}
+
+// gated reports whether tasks of the template have steps that wait at a gate.
+func (p *processor) gated(ctx context.Context, template uuid.UUID) bool {
+	entry, err := p.entry(ctx, template)
+	return err == nil && entry.Gated
 }
 
 func (p *processor) dependents(ctx context.Context, template uuid.UUID, step string) int {
@@ -336,6 +344,9 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 			p.failures.Raise()
 			break
 		}
+	}
+	if applied.Gated > 0 || applied.Grown > 0 {
+		p.gates.Raise()
 	}
 	if late := len(batch.Completed) + len(batch.Failed) - applied.Completed - applied.Failed; late > 0 {
 		p.log.InfoContext(ctx, "results came after their claim was lost and change nothing",

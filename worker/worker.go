@@ -295,7 +295,7 @@ func (r *runner) giveUp(outlive context.Context) {
 func warnOfMissingHandlers(ctx context.Context, log *slog.Logger, handlers *tasker.Handlers, all []*templates.Template) {
 	for _, t := range all {
 		for i := range t.Steps {
-			if callable := t.Steps[i].Handler.Callable; !has(handlers, callable) {
+			if callable := t.Steps[i].Handler.Callable; callable != "" && !has(handlers, callable) {
 				log.WarnContext(ctx, "no handler for a step of a registered template",
 					"template", t.Namespace+"/"+t.Name, "step", t.Steps[i].Name, "handler", callable)
 			}

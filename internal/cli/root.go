@@ -56,6 +56,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newBenchCommand(env),
 		newBenchRoleCommand(env),
 		newTaskCommand(env),
+		newSignalCommand(env),
 		newTemplateCommand(env),
 		newDBCommand(env),
 		newConfigCommand(env),

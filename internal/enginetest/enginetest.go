@@ -186,19 +186,6 @@ func (e *Engine) Check() {
 	}
 }
 
-// RegisterTemplates registers the templates of the test, for tasks to be created
-// before any worker runs.
-func (e *Engine) RegisterTemplates() {
-	e.t.Helper()
-	loaded, err := templates.LoadFS(e.Templates)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment, e.Config.Common.TaskTemplates).Register(e.t.Context(), loaded); err != nil {
-		e.t.Fatal(err)
-	}
-}
-
 // Queue returns the name of the step queue of a namespace.
 func (e *Engine) Queue(namespace string) string {
 	e.t.Helper()
@@ -216,7 +203,7 @@ func (e *Engine) Register() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment).Register(e.t.Context(), loaded); err != nil {
+	if err := catalog.New(e.Pool, e.Names, e.Config.Common.Environment, e.Config.Common.TaskTemplates).Register(e.t.Context(), loaded); err != nil {
 		e.t.Fatal(err)
 	}
 	if err := postgres.CreateQueues(e.t.Context(), e.Pool, []string{e.Names.Results()}); err != nil {

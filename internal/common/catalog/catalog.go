@@ -30,6 +30,7 @@ type Entry struct {
 	Queue    string                            // of its namespace
 	Steps    []postgres.NewStep                // by their place in the template
 	Initial  []postgres.NewStep                // what a new task gets; the rest comes with results
+	Gated    bool                              // some step waits at a gate, so the end of any step may change the state of the task
 	Configs  []json.RawMessage                 // handler.initialization, by step
 	Graph    *templates.Graph                  // of the template
 	input    func() (*templates.Schema, error) // of input_schema, compiled once; nil allows all
@@ -216,11 +217,17 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 	e := &Entry{ID: s.ID, Template: t, Queue: queue, Graph: t.Graph(), input: inputSchema(t)}
 	for i := range t.Steps {
 		step := &t.Steps[i]
-		e.Steps = append(e.Steps, postgres.NewStep{
+		created := postgres.NewStep{
 			Ordinal: int32(i) + 1, Name: step.Name, //nolint:gosec // at most templates.MaxSteps
 			DependsOn: ordinals(e.Graph.Parents[i]), Dependents: ordinals(e.Graph.Dependents[i]),
 			MaxAttempts: int32(step.Retry.Attempts()), //nolint:gosec // 1 to 100
-		})
+		}
+		if step.Type == templates.StepWaitForSignal {
+			created.MaxAttempts, created.Patience = 1, step.Timeout.Duration()
+			created.Gates = []string{postgres.SignalGate(step.SignalName())}
+		}
+		e.Gated = e.Gated || len(created.Gates) > 0
+		e.Steps = append(e.Steps, created)
 		var raw json.RawMessage
 		if step.Handler.Initialization != nil {
 			if raw, err = json.Marshal(step.Handler.Initialization); err != nil {

@@ -62,3 +62,7 @@ func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "
 func (n Names) RecallsChannel(namespace string) string {
 	return n.cfg.WorkerNamespace + "_recalls." + namespace
 }
+
+// SignalsChannel is the channel that wakes the orchestrators when a signal has
+// come for a step.
+func (n Names) SignalsChannel() string { return n.cfg.OrchestrationNamespace + "_signals" }

@@ -29,6 +29,7 @@ func check(t *Template, r *report) {
 	checkNames(t, l, r)
 	checkDependencies(t, l, names, r)
 	checkCycles(t, l, r)
+	checkHandlers(t, r)
 	checkBatches(t, r)
 	checkEnvironments(t, l, names, r)
 }
@@ -92,6 +93,25 @@ func checkCycles(t *Template, l links, r *report) {
 			b.WriteString(t.Steps[i].Name + " → ")
 		}
 		r.addf(path, "steps wait for each other: %s%s (→ depends on)", b.String(), first)
+	}
+}
+
+// checkHandlers reports what steps without a handler cannot have, and what only
+// they have.
+func checkHandlers(t *Template, r *report) {
+	for i := range t.Steps {
+		s, path := &t.Steps[i], fmt.Sprintf("steps[%d]", i)
+		waits := s.Type == StepWaitForSignal
+		switch {
+		case r.full():
+			return
+		case !waits && s.Signal != "":
+			r.addf(path+".signal", "step %q has type %s; only wait_for_signal waits for one", s.Name, s.Type)
+		case waits && s.Handler.Callable != "":
+			r.addf(path+".handler", "step %q waits for a signal and runs no handler", s.Name)
+		case waits && s.Retry != (Retry{}):
+			r.addf(path+".retry", "step %q waits for a signal once; give it a longer timeout_seconds", s.Name)
+		}
 	}
 }
 

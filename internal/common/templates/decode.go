@@ -123,7 +123,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		if set[f.index] {
 			continue
 		}
-		if f.required && d.budget >= 0 {
+		if !f.mayLack(v, fields) && d.budget >= 0 {
 			d.addAt(position{n.Line, n.Column}, join(path, f.key), "is required")
 		}
 		if value := f.tag.Get("default"); value != "" {

@@ -15,6 +15,7 @@ import (
 //	json:"name"       the key, in YAML as in the canonical definition
 //	alias:"other"     another spelling of the key in YAML
 //	required:"true"   the key must be present
+//	unless:"a=b"      save where the key a has the value b
 //	default:"value"   what an absent key means
 //	range:"1..100"    the least and the greatest number
 //	len:"1..500"      the shortest and the longest text, in characters
@@ -37,6 +38,13 @@ func fieldsOf(typ reflect.Type) []field {
 		fields[i] = field{i, key, tag.Get("alias"), tag.Get("required") == "true", tag}
 	}
 	return fields
+}
+
+// mayLack reports whether the key of f may be absent from v.
+func (f *field) mayLack(v reflect.Value, fields []field) bool {
+	key, value, ok := strings.Cut(f.tag.Get("unless"), "=")
+	other := find(fields, key)
+	return !f.required || ok && other != nil && v.Field(other.index).String() == value
 }
 
 // A format is a rule for text that stands in several places or as SQL and URLs

@@ -15,10 +15,15 @@ type Step struct {
 	Description string `json:"description,omitempty"`
 
 	// Type says how the step comes to exist and what its result may create.
-	Type StepType `json:"type" alias:"step_type" default:"standard" oneof:"standard|decision|deferred_convergence|batchable|batch_worker"`
+	Type StepType `json:"type" alias:"step_type" default:"standard" oneof:"standard|decision|deferred_convergence|batchable|batch_worker|wait_for_signal"`
 
-	// Handler names the code that runs the step.
-	Handler Handler `json:"handler" required:"true"`
+	// Handler names the code that runs the step. Every step needs one but those
+	// that wait for a signal.
+	Handler Handler `json:"handler,omitzero" required:"true" unless:"type=wait_for_signal"`
+
+	// Signal is the name of the signal that a wait_for_signal step waits for,
+	// Timeout long at most; empty is the name of the step.
+	Signal string `json:"signal,omitempty" format:"step_name"`
 
 	// Dependencies are the names of the steps that must succeed first.
 	Dependencies []string `json:"dependencies,omitempty" alias:"depends_on"`
@@ -53,7 +58,16 @@ const (
 	StepDeferredConvergence StepType = "deferred_convergence" // waits for those of its dependencies that were created
 	StepBatchable           StepType = "batchable"            // its result asks for batch workers
 	StepBatchWorker         StepType = "batch_worker"         // a pattern; each batch gets a copy
+	StepWaitForSignal       StepType = "wait_for_signal"      // has no handler; the payload of a signal is its result
 )
+
+// SignalName is the name of the signal that a wait_for_signal step waits for.
+func (s *Step) SignalName() string {
+	if s.Signal != "" {
+		return s.Signal
+	}
+	return s.Name
+}
 
 // A Handler names the code that runs a step and what it is given.
 type Handler struct {

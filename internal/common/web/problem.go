@@ -21,6 +21,7 @@ const (
 	Forbidden            Code = "FORBIDDEN"              // the caller may not
 	NotFound             Code = "NOT_FOUND"              // no such thing, or no such route
 	UnknownTemplate      Code = "UNKNOWN_TEMPLATE"       // no template of that name is registered
+	Conflict             Code = "CONFLICT"               // what is asked for does not fit the state of things
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"     // the route does not know the method
 	Timeout              Code = "TIMEOUT"                // the body did not arrive in time
 	PayloadTooLarge      Code = "PAYLOAD_TOO_LARGE"      // the body, or a part of it, is above its limit
@@ -42,6 +43,7 @@ var codes = map[Code]struct {
 	Forbidden:            {http.StatusForbidden, ""},
 	NotFound:             {http.StatusNotFound, ""},
 	UnknownTemplate:      {http.StatusNotFound, ""},
+	Conflict:             {http.StatusConflict, ""},
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, ""},
 	Timeout:              {http.StatusRequestTimeout, ""},
 	PayloadTooLarge:      {http.StatusRequestEntityTooLarge, ""},

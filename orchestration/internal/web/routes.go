@@ -44,6 +44,16 @@ func (s *service) routes(api *web.API) {
 		Summary: "List the steps of a task, in the order of its template", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listSteps)
 	web.Handle(api, web.Route{
+		ID: "send-signal", Method: http.MethodPost, Path: "/v1/tasks/{task_uuid}/signals/{signal}", Group: tasks, Status: http.StatusAccepted,
+		Summary: "Send a signal to a task", Detail: "The step that waits for it, or will, completes with the payload as its result. " +
+			"Of several signals of a name the first counts, until a step has taken it.",
+		Codes: []web.Code{web.BadRequest, web.NotFound, web.Conflict},
+	}, s.sendSignal)
+	web.Handle(api, web.Route{
+		ID: "list-waiting", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/signals", Group: tasks,
+		Summary: "List the signals that a task waits for", Codes: []web.Code{web.BadRequest, web.NotFound},
+	}, s.listWaiting)
+	web.Handle(api, web.Route{
 		ID: "list-templates", Method: http.MethodGet, Path: "/v1/templates", Group: templates,
 		Summary: "List the registered templates, every version",
 	}, s.listTemplates)

@@ -86,6 +86,7 @@ func codeOf(err error) web.Code {
 		{catalog.ErrUnknownTemplate, web.UnknownTemplate},
 		{intake.ErrInvalid, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
+		{postgres.ErrTaskOver, web.Conflict},
 	} {
 		if errors.Is(err, known.err) {
 			return known.code
