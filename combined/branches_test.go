@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	tasker "github.com/tasker-systems/tasker-go"
@@ -267,6 +268,35 @@ func TestCheckpoints(t *testing.T) {
 		}
 		if saves := enginetest.Query[string](e, `select checkpoint->>'saves' || ' ' || jsonb_array_length(checkpoint->'history') from tasker.steps`); saves != "4 4" {
 			t.Errorf("saved and noted %s times, want 4 4", saves)
+		}
+	})
+}
+
+// TestParallelism: no more workers of a batch run at once than it says, however
+// many slots are free, and all of them run.
+func TestParallelism(t *testing.T) {
+	t.Parallel()
+	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
+		var running, most atomic.Int32
+		handlers := batchHandlers()
+		work := handlers["work"]
+		handlers["work"] = func(ctx context.Context, s *tasker.Step) (any, error) {
+			now := running.Add(1)
+			defer running.Add(-1)
+			for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+			}
+			return work(ctx, s)
+		}
+		e := enginetest.Start(t, enginetest.Options{
+			Deployment: d, Handlers: handlers,
+			Templates: taskertest.YAML(strings.Replace(fmt.Sprintf(batchTemplate, "continue_on_failure"), "parallelism: 100", "parallelism: 3", 1)),
+		})
+		task := e.Run("batch", map[string]int{"items": 400, "size": 10, "bad": -1})
+		if task.State != tasker.TaskComplete || string(task.Step("sum").Result) != "79800" {
+			t.Errorf("the task is %s, the sum %s", task.State, task.Step("sum").Result)
+		}
+		if most.Load() > 3 {
+			t.Errorf("%d workers ran at once, want at most 3", most.Load())
 		}
 	})
 }

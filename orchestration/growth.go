@@ -115,7 +115,7 @@ func siblingsOf(siblings []postgres.Sibling) []expansion.Sibling {
 func grownSteps(entry *catalog.Entry, growth expansion.Growth) []postgres.GrownStep {
 	steps := make([]postgres.GrownStep, len(growth.Steps))
 	for i, s := range growth.Steps {
-		grown := postgres.GrownStep{NewStep: entry.Steps[s.Definition], Depth: s.Depth, Input: s.Input, Tolerated: s.Tolerated, Empty: s.Empty}
+		grown := postgres.GrownStep{NewStep: entry.Steps[s.Definition], Depth: s.Depth, Input: s.Input, Tolerated: s.Tolerated, Empty: s.Empty, AtOnce: s.Limit}
 		if definition := grown.Name; definition != s.Name {
 			grown.Definition = definition
 		}

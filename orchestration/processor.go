@@ -244,7 +244,7 @@ func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.O
 	s := &o.Step
 	if o.Failure == nil {
 		batch.Completed = append(batch.Completed, postgres.Completed{StepRef: s.StepRef, Result: o.Result})
-		if s.Leaf || p.gated(ctx, s.Template) {
+		if s.Leaf || s.Definition != "" || p.gated(ctx, s.Template) {
 			batch.Settle = append(batch.Settle, s.Task)
 		} else {
 			batch.Others = append(batch.Others, s.Task)

@@ -100,7 +100,7 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 		} else {
 			batch.Failed = append(batch.Failed, p.failedReport(ctx, r))
 		}
-		if r.Failed || r.Leaf || p.gated(ctx, r.Template) {
+		if r.Failed || r.Leaf || r.Definition != "" || p.gated(ctx, r.Template) {
 			batch.Settle = append(batch.Settle, r.Task)
 		} else {
 			batch.Others = append(batch.Others, r.Task)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,7 @@ type GrownStep struct {
 	Input      json.RawMessage
 	Tolerated  bool // its failure keeps no other step from running
 	Empty      bool // complete from the start
+	AtOnce     int  // how many of those with the same origin may be under way at once; 0: any number
 }
 
 const siblingsSQL = `
@@ -141,8 +143,30 @@ func lockAndList(ctx context.Context, tx pgx.Tx, batch Batch) (map[uuid.UUID][]S
 
 // A growth is what the steps of a batch bring about, by task.
 type growth struct {
-	tasks map[uuid.UUID][]GrownStep
-	n     int
+	tasks  map[uuid.UUID][]GrownStep
+	limits []Limit
+	n      int
+}
+
+// limit has the workers of a batch wait for each other when there are more of
+// them than may be under way at once.
+func (g *growth) limit(origin StepRef, steps []GrownStep) {
+	name, workers, most := BatchLimit(origin.ID()), 0, int32(0)
+	for i := range steps {
+		if steps[i].AtOnce > 0 {
+			workers++
+			most = int32(steps[i].AtOnce) //nolint:gosec // at most 1,000
+		}
+	}
+	if workers <= int(most) {
+		return
+	}
+	for i := range steps {
+		if steps[i].AtOnce > 0 {
+			steps[i].Gates = append(slices.Clone(steps[i].Gates), LimitGate(name))
+		}
+	}
+	g.limits = append(g.limits, Limit{Name: name, MaxConcurrent: &most})
 }
 
 // plan plans for each step whose claim still holds; what it refuses becomes a
@@ -169,6 +193,7 @@ func (g *growth) plan(batch *Batch, siblings map[uuid.UUID][]Sibling) {
 			s := &steps[i]
 			siblings[ref.Task] = append(siblings[ref.Task], s.sibling())
 		}
+		g.limit(ref, steps)
 		g.tasks[ref.Task] = append(g.tasks[ref.Task], steps...)
 		g.n += len(steps)
 	}
@@ -245,6 +270,7 @@ func (g *growth) queue(b *pgx.Batch) {
 			}
 		}
 	}
+	queueLimits(b, g.limits)
 	b.Queue(growSQL, tasks, ordinals, names, dependsOn, attempts, gates, patience, definitions, depths, inputs, tolerated, empty)
 	b.Queue(linkSQL, linked, parents, children)
 }
