@@ -54,6 +54,10 @@ func (n Names) StepsChannel(namespace string) string {
 	return n.cfg.WorkerNamespace + "_ready." + namespace
 }
 
+// SchedulesChannel is the channel that tells the orchestrators of a change of the
+// schedules.
+func (n Names) SchedulesChannel() string { return n.cfg.OrchestrationNamespace + "_schedules" }
+
 // ResultsChannel is the channel that wakes the orchestrators.
 func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "_ready" }
 

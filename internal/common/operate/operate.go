@@ -293,7 +293,7 @@ const tries = 5
 func (o *Operator) locked(ctx context.Context, id uuid.UUID, do func(context.Context, postgres.DB, postgres.Standing) error) error {
 	var namespace string
 	transaction := func() error {
-		return postgres.InTx(ctx, o.Pool, func(db postgres.DB) error {
+		return postgres.InTx(ctx, o.Pool, func(db postgres.Pool) error {
 			standings, err := postgres.LockStandings(ctx, db, []uuid.UUID{id})
 			if err != nil {
 				return err

@@ -31,6 +31,7 @@ const (
 // of the function that builds them.
 func statements() map[string]string {
 	all := operatorStatements()
+	maps.Copy(all, scheduleStatements())
 	maps.Copy(all, housekeepingStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),

@@ -23,7 +23,7 @@ import (
 
 // Deps are what the API stands on.
 type Deps struct {
-	DB       postgres.DB
+	DB       postgres.Pool
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
