@@ -70,3 +70,7 @@ func (n Names) RecallsChannel(namespace string) string {
 // SignalsChannel is the channel that wakes the orchestrators when a signal has
 // come for a step.
 func (n Names) SignalsChannel() string { return n.cfg.OrchestrationNamespace + "_signals" }
+
+// OperationsChannel is the channel that wakes an orchestrator to work off what
+// operators do to many tasks.
+func (n Names) OperationsChannel() string { return n.cfg.OrchestrationNamespace + "_operations" }

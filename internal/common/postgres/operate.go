@@ -118,6 +118,7 @@ func EndTasks(ctx context.Context, db DB, tasks []uuid.UUID, from []tasker.TaskS
 	b := &pgx.Batch{}
 	b.Queue(endTasksSQL, tasks, to, words(from))
 	b.Queue(cancelStepsSQL, tasks)
+	b.Queue(announceSlotsSQL(), tasks)
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("end %d tasks: %w", len(tasks), err)
 	}

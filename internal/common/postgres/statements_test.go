@@ -115,13 +115,14 @@ func statements() map[string]string {
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "saysSQL", "snapshotSQL", // parts of statements
+	"archivedCountsSQL", "builtSQL", "operationColumnsSQL", "selectedSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "saysSQL", "snapshotSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 
 // seldom are the statements that look at whole tables or that nobody waits for;
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
+	"countSelectedSQL", "listSelectedSQL", // bulk operations, with the planner of its own
 	"findSQL",                                            // after a crash of the server
 	"listTasksSQL",                                       // for people: the newest that match, found by walking the key
 	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
