@@ -107,7 +107,7 @@ func (c *Client) CompleteStep(ctx context.Context, task, step string, result any
 	if err != nil {
 		return fmt.Errorf("%w: encode the result of step %s: %w", ErrInvalid, step, err)
 	}
-	return invalid(c.operator().CompleteStep(ctx, operate.ParseStep(id, step), raw, operate.By(by)))
+	return invalid(c.operator().CompleteStep(ctx, operate.ParseStep(id, step), operate.Completion{Result: raw}, operate.By(by)))
 }
 
 // An Event is something that an operator did to a task.

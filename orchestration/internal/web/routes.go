@@ -57,4 +57,5 @@ func (s *service) routes(api *web.API) {
 		ID: "list-templates", Method: http.MethodGet, Path: "/v1/templates", Group: templates,
 		Summary: "List the registered templates, every version",
 	}, s.listTemplates)
+	s.operatorRoutes(api)
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/state"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -87,6 +89,8 @@ func codeOf(err error) web.Code {
 		{intake.ErrInvalid, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrTaskOver, web.Conflict},
+		{operate.ErrInvalid, web.BadRequest},
+		{state.ErrRefused, web.Conflict},
 	} {
 		if errors.Is(err, known.err) {
 			return known.code
