@@ -20,7 +20,6 @@ const (
 	JSONError            Code = "JSON_ERROR"             // the body is missing or no JSON
 	Forbidden            Code = "FORBIDDEN"              // the caller may not
 	NotFound             Code = "NOT_FOUND"              // no such thing, or no such route
-	Conflict             Code = "CONFLICT"               // the state of what is meant does not allow it
 	UnknownTemplate      Code = "UNKNOWN_TEMPLATE"       // no template of that name is registered
 	Conflict             Code = "CONFLICT"               // what is asked for does not fit the state of things
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"     // the route does not know the method
@@ -43,7 +42,6 @@ var codes = map[Code]struct {
 	JSONError:            {http.StatusBadRequest, ""},
 	Forbidden:            {http.StatusForbidden, ""},
 	NotFound:             {http.StatusNotFound, ""},
-	Conflict:             {http.StatusConflict, ""},
 	UnknownTemplate:      {http.StatusNotFound, ""},
 	Conflict:             {http.StatusConflict, ""},
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, ""},
