@@ -128,7 +128,7 @@ func (o *Operator) selected(ctx context.Context, op *postgres.Operation, most in
 // was.
 func (o *Operator) workOff(ctx context.Context, op postgres.Operation, tasks []uuid.UUID) (namespaces []string, worked bool, err error) {
 	event := state.TaskEvent(op.Kind)
-	err = postgres.InTx(ctx, o.Pool, func(db postgres.DB) error {
+	err = postgres.InTx(ctx, o.Pool, func(db postgres.Pool) error {
 		locked, err := postgres.LockOperation(ctx, db, &op)
 		if err != nil || !locked {
 			return err
@@ -174,7 +174,7 @@ func by(op *postgres.Operation) By {
 
 // giveUp goes past a task that cannot be dealt with.
 func (o *Operator) giveUp(ctx context.Context, op postgres.Operation, task uuid.UUID, reason error) error {
-	return postgres.InTx(ctx, o.Pool, func(db postgres.DB) error {
+	return postgres.InTx(ctx, o.Pool, func(db postgres.Pool) error {
 		locked, err := postgres.LockOperation(ctx, db, &op)
 		if err != nil || !locked {
 			return err
