@@ -128,7 +128,7 @@ func (c *Client) CreateTasks(ctx context.Context, requests []Request) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	for _, channel := range c.channels(accepted.Namespaces) {
+	for _, channel := range accepted.Channels(c.names) {
 		c.notifier.Wake(channel)
 	}
 	return texts(accepted.IDs), nil
@@ -150,7 +150,7 @@ func (c *Client) CreateTasksTx(ctx context.Context, tx pgx.Tx, requests []Reques
 	if err != nil {
 		return nil, err
 	}
-	if err := postgres.Notify(ctx, tx, c.channels(accepted.Namespaces)); err != nil {
+	if err := postgres.Notify(ctx, tx, accepted.Channels(c.names)); err != nil {
 		return nil, err
 	}
 	return texts(accepted.IDs), nil
@@ -178,14 +178,6 @@ func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request)
 		return intake.Accepted{}, errors.Join(problems...)
 	}
 	return intake.Accept(ctx, db, c.catalog, wanted)
-}
-
-func (c *Client) channels(namespaces []string) []string {
-	channels := make([]string, len(namespaces))
-	for i, ns := range namespaces {
-		channels[i] = c.names.StepsChannel(ns)
-	}
-	return channels
 }
 
 func texts(ids []uuid.UUID) []string {

@@ -239,10 +239,12 @@ func (l *limiter) pass(ctx context.Context, gates []string) error {
 // left for steps it has not looked at.
 func (l *limiter) letThrough(ctx context.Context, gates []string, depth int) (again []string, err error) {
 	namespaces := map[string]string{} // by queue
+	chosen := 0
 	look := postgres.Look{Gates: gates, Depth: depth, Most: mostLetThrough}
 	passed, err := postgres.LetThrough(ctx, l.pool, look, func(rooms map[string]postgres.Room, steps []postgres.GatedStep) (postgres.Passage, error) {
 		var v verdict
 		v, again = decide(gates, rooms, steps)
+		chosen = len(v.pass)
 		p := postgres.Passage{Pass: map[string][]postgres.GatedStep{}, Park: v.park}
 		for _, s := range v.pass {
 			entry, err := l.catalog.Entry(ctx, s.Template)
@@ -262,6 +264,9 @@ func (l *limiter) letThrough(ctx context.Context, gates []string, depth int) (ag
 	}
 	for gate, wait := range passed.Waits {
 		l.lookAfter([]string{gate}, wait)
+	}
+	if passed.Steps < chosen {
+		return gates, nil // some were cancelled meanwhile, and others may pass in their place
 	}
 	return again, nil
 }

@@ -174,7 +174,7 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 	runner := p.line.Runner()
 	namespace := entry.Template.Namespace
 	batch := postgres.Batch{
-		Queue:   entry.Queue,
+		Queue: entry.Queue, Namespace: namespace,
 		HandOff: postgres.HandOff{Process: p.process, Lease: p.lease},
 	}
 	held, successors := 0, 0
@@ -333,7 +333,7 @@ func complete(steps []postgres.ClaimedStep, group []outcome.Outcome) {
 
 // after wakes whoever has to do with what a batch brought about.
 func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postgres.Batch, applied postgres.Applied) {
-	if applied.Enqueued > 0 || len(batch.Failed) > 0 { // a failed attempt may be due again
+	if applied.Enqueued > 0 || applied.Limited || len(batch.Failed) > 0 { // a failed attempt may be due again
 		p.notifier.Wake(p.names.StepsChannel(entry.Template.Namespace))
 	}
 	if len(applied.Gates) > 0 {

@@ -85,7 +85,7 @@ func (p *processor) applyReports(ctx context.Context, queue string, reports []po
 }
 
 func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
-	batch := postgres.Batch{Queue: entry.Queue}
+	batch := postgres.Batch{Queue: entry.Queue, Namespace: entry.Template.Namespace}
 	consumed := make([]postgres.Message, len(group))
 	decided, err := p.readDecisions(ctx, group)
 	if err != nil {

@@ -120,6 +120,11 @@ func (r *runner) Applied(outcomes []outcome.Outcome) {
 	for i := range outcomes {
 		delete(r.running, keyOf(outcomes[i].Step.StepRef))
 	}
+	for _, sp := range r.spaces {
+		if sp.limited.Load() {
+			sp.wake.Raise()
+		}
+	}
 }
 
 // Run implements [handoff.Runner].
@@ -166,7 +171,7 @@ func (r *runner) claimSteps(ctx context.Context, sp *space, n int) ([]postgres.C
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.lease())
 	defer cancel()
 	return postgres.ClaimSteps(claiming, r.sys.Pool, postgres.Claim{
-		Queue: sp.queue, Process: r.sys.Process, Limit: n, Lease: r.lease(),
+		Queue: sp.queue, Namespace: sp.namespace, Process: r.sys.Process, Limit: n, Lease: r.lease(),
 	})
 }
 
@@ -180,9 +185,10 @@ func (r *runner) pause(ctx context.Context, sp *space) time.Duration {
 			pause = poller.PollingInterval.Duration()
 		}
 	}
-	due, any, err := postgres.NextDue(ctx, r.sys.Pool, sp.queue)
-	if err == nil && any && (pause < 0 || due < pause) {
-		pause = due
+	next, err := postgres.FindNextClaim(ctx, r.sys.Pool, sp.queue, sp.namespace)
+	sp.limited.Store(next.Limited)
+	if err == nil && next.Any && (pause < 0 || next.Wait < pause) {
+		pause = next.Wait
 	}
 	return pause
 }

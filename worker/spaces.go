@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
@@ -15,6 +16,7 @@ type space struct {
 	namespace string
 	queue     string
 	wake      *eventsystem.Signal
+	limited   atomic.Bool // it had a limit when last looked at: steps that end make room
 }
 
 // spacesOf returns the namespaces of templates.

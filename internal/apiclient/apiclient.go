@@ -155,7 +155,8 @@ type call struct {
 	body   any // to encode; nil is none
 }
 
-// call sends a request and decodes the answer. It also returns it as it came.
+// call sends a request and decodes the answer, unless out is nil. It also returns
+// it as it came.
 func (c *Client) call(ctx context.Context, what call, out any) (json.RawMessage, error) {
 	request, err := c.request(ctx, what)
 	if err != nil {
@@ -172,6 +173,9 @@ func (c *Client) call(ctx context.Context, what call, out any) (json.RawMessage,
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return nil, refusal(response, body)
+	}
+	if out == nil {
+		return body, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return nil, fmt.Errorf("%s does not answer as Tasker does: %w", c.server.Redacted(), err)

@@ -58,6 +58,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newTaskCommand(env),
 		newSignalCommand(env),
 		newTemplateCommand(env),
+		newLimitCommand(env),
 		newDBCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),

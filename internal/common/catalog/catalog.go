@@ -33,6 +33,7 @@ type Entry struct {
 	Gated    bool                              // some step waits at a gate, so the end of any step may change the state of the task
 	Configs  []json.RawMessage                 // handler.initialization, by step
 	Graph    *templates.Graph                  // of the template
+	limits   limits                            // of its steps
 	input    func() (*templates.Schema, error) // of input_schema, compiled once; nil allows all
 }
 
@@ -235,6 +236,10 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 			}
 		}
 		e.Configs = append(e.Configs, raw)
+	}
+	e.limits = limitsOf(t)
+	for i := range e.Steps {
+		e.Steps[i].Limits = ordinals(e.limits.ofStep[i])
 	}
 	e.Initial = initial(e.Steps, e.Graph)
 	return e, nil

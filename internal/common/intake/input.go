@@ -5,16 +5,19 @@ import (
 	"fmt"
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
 // A ContextError says of one value in the context of a task that the
-// input_schema of its template does not allow it. It wraps [ErrInvalid].
+// input_schema of its template does not allow it, or that no limit can be named
+// after it. It wraps [ErrInvalid].
 type ContextError struct {
 	Task    int    // the place of its request in the call, from 0
 	Pointer string // to the value in the context (RFC 6901); empty for all of it
 	Message string // what is wrong
 
-	many bool // the call has other requests
+	breaks string // the rule
+	many   bool   // the call has other requests
 }
 
 // Error says what is wrong, and where.
@@ -26,7 +29,7 @@ func (e *ContextError) Error() string {
 	if e.Pointer != "" {
 		at = " at " + e.Pointer
 	}
-	return fmt.Sprintf("%v: %sthe context%s does not match the input_schema: %s", ErrInvalid, task, at, e.Message)
+	return fmt.Sprintf("%v: %sthe context%s %s: %s", ErrInvalid, task, at, e.breaks, e.Message)
 }
 
 // Unwrap returns [ErrInvalid].
@@ -48,8 +51,34 @@ func checkInputs(requests []Request, entries []*catalog.Entry) error {
 			if len(problems) == maxProblems {
 				return errors.Join(append(problems, fmt.Errorf("%w: there are more problems, which are not shown", ErrInvalid))...)
 			}
-			problems = append(problems, &ContextError{Task: i, Pointer: v.Pointer, Message: v.Message, many: len(requests) > 1})
+			problems = append(problems, &ContextError{Task: i, Pointer: v.Pointer, Message: v.Message, breaks: "does not match the input_schema", many: len(requests) > 1})
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// limitKeys returns the keys of the limits of each task, nil for templates that
+// have none.
+func limitKeys(requests []Request, entries []*catalog.Entry) ([][]string, error) {
+	keys := make([][]string, len(requests))
+	var problems []error
+	for i := range requests {
+		if !entries[i].Limited() {
+			continue
+		}
+		var err error
+		keys[i], err = entries[i].LimitKeys(requests[i].context())
+		if err == nil {
+			continue
+		}
+		problem := &ContextError{Task: i, Message: err.Error(), breaks: "does not say which limit holds", many: len(requests) > 1}
+		if at, ok := errors.AsType[*templates.KeyError](err); ok {
+			problem.Pointer, problem.Message = at.Pointer, at.Message
+		}
+		problems = append(problems, problem)
+		if len(problems) == maxProblems {
+			break
+		}
+	}
+	return keys, errors.Join(problems...)
 }

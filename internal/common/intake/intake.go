@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/taskid"
 )
@@ -50,6 +51,19 @@ type Request struct {
 type Accepted struct {
 	IDs        []uuid.UUID
 	Namespaces []string
+	Limited    bool // steps may wait at limits: orchestrators should be notified
+}
+
+// Channels are what to notify of the tasks.
+func (a *Accepted) Channels(names messaging.Names) []string {
+	channels := make([]string, len(a.Namespaces), len(a.Namespaces)+1)
+	for i, namespace := range a.Namespaces {
+		channels[i] = names.StepsChannel(namespace)
+	}
+	if a.Limited {
+		channels = append(channels, postgres.GatesChannel)
+	}
+	return channels
 }
 
 // Accept creates tasks: all of them or, when one is invalid, none. Every
@@ -67,6 +81,10 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 	if err := checkInputs(requests, entries); err != nil {
 		return Accepted{}, err
 	}
+	keys, err := limitKeys(requests, entries)
+	if err != nil {
+		return Accepted{}, err
+	}
 	accepted := Accepted{IDs: make([]uuid.UUID, len(requests))}
 	groups := map[uuid.UUID]int{} // template → place in batch
 	var batch []postgres.NewTasks
@@ -80,7 +98,13 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 			accepted.Namespaces = append(accepted.Namespaces, e.Template.Namespace)
 		}
 		accepted.IDs[i] = taskid.New()
-		batch[at].Tasks = append(batch[at].Tasks, newTask(accepted.IDs[i], &requests[i]))
+		task := newTask(accepted.IDs[i], &requests[i])
+		if e.Limited() {
+			task.Keys = keys[i]
+			batch[at].Limits = append(batch[at].Limits, e.Limits(keys[i])...)
+			accepted.Limited = true
+		}
+		batch[at].Tasks = append(batch[at].Tasks, task)
 	}
 	if err := postgres.CreateTasks(ctx, db, batch); err != nil {
 		if postgres.IsDataError(err) {

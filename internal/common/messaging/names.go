@@ -54,10 +54,6 @@ func (n Names) StepsChannel(namespace string) string {
 	return n.cfg.WorkerNamespace + "_ready." + namespace
 }
 
-// SchedulesChannel is the channel that tells the orchestrators of a change of the
-// schedules.
-func (n Names) SchedulesChannel() string { return n.cfg.OrchestrationNamespace + "_schedules" }
-
 // ResultsChannel is the channel that wakes the orchestrators.
 func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "_ready" }
 
@@ -70,7 +66,3 @@ func (n Names) RecallsChannel(namespace string) string {
 // SignalsChannel is the channel that wakes the orchestrators when a signal has
 // come for a step.
 func (n Names) SignalsChannel() string { return n.cfg.OrchestrationNamespace + "_signals" }
-
-// OperationsChannel is the channel that wakes an orchestrator to work off what
-// operators do to many tasks.
-func (n Names) OperationsChannel() string { return n.cfg.OrchestrationNamespace + "_operations" }

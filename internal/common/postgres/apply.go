@@ -19,6 +19,7 @@ import (
 // task is in Settle or in Others.
 type Batch struct {
 	Queue     string      // the step queue of the namespace
+	Namespace string      // for its limit
 	Completed []Completed // steps that succeeded
 	Failed    []Failed    // attempts that did not
 	Consumed  []Consumed  // messages that have done their duty
@@ -72,6 +73,7 @@ type Applied struct {
 	Gated     int           // steps that became ready and wait at a gate
 	Gates     []string      // gates at which steps came to wait or of which slots came back; one may stand twice
 	Grown     int           // steps that results brought about
+	Limited   bool          // the namespace has a limit: whoever waits for room may claim now
 	Completed int           // successes that counted; the rest came late
 	Failed    int           // failures that counted
 	Settled   []SettledTask // tasks whose state changed
@@ -104,7 +106,8 @@ const lockTasksSQL = `
 //
 // Nothing is handed off past a message that stands before it in the queue by
 // more than a level of priority. A step of a paused task stays pending, and one
-// with gates waits at them.
+// with gates waits at them. Nothing is handed off in a namespace with a limit ($9):
+// claims count what runs, and count one at a time.
 //
 // Steps become ready by the clock: at now() this transaction may have begun to
 // wait for a task whose other branch had not ended.
@@ -113,6 +116,8 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 	with reported as materialized (
 		select *
 		from unnest($1::uuid[], $2::int[], $3::int[], $4::text[]) r (task_id, ordinal, claim, result)
+	), space as materialized (
+		select exists (select from tasker.limits where name = $9 and origin = 'operator') as limited
 	), completed as (
 		update tasker.steps s
 		set state = 'complete', result = coalesce(r.result::jsonb, s.result), error = null,
@@ -146,7 +151,7 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 	), ready as materialized (
 		select r.task_id, r.ordinal, r.satisfied, r.gated,
 			case when r.free then
-				row_number() over (partition by r.free order by r.priority desc, r.task_id, r.ordinal) <= $6
+				row_number() over (partition by r.free order by r.priority desc, r.task_id, r.ordinal) <= (select case when limited then 0 else $6 end from space)
 				and not exists (select from ahead a, latest l where a.msg_id < (l.id - (r.priority + 1) * %[4]s) * 256)
 			end as handed_off
 		from reached r
@@ -179,7 +184,7 @@ func completeSQL(queue string) string { //nolint:funlen // one statement
 			jsonb_build_object('task', n.task_id, 'step', n.ordinal, 'claim', n.claim)
 		from numbered n
 	)
-	select counted.n, (select count(*) from gated),
+	select counted.n, (select count(*) from gated), (select limited from space),
 		case when n.msg_id is null or n.msg_id = (select min(msg_id) from numbered) then (
 			select array_agg(gate) from (select gate from gated union select gate from freed) g
 		) end,
@@ -397,7 +402,7 @@ func queueComplete(b *pgx.Batch, batch Batch, applied *Applied) {
 		results[i] = &s
 	}
 	h := batch.HandOff
-	b.Queue(completeSQL(batch.Queue), tasks, ordinals, claims, results, h.Process, h.Slots, seconds(h.Lease), stored).
+	b.Queue(completeSQL(batch.Queue), tasks, ordinals, claims, results, h.Process, h.Slots, seconds(h.Lease), stored, NamespaceLimit(batch.Namespace)).
 		Query(func(rows pgx.Rows) error { return scanAdvanced(rows, applied) })
 }
 
@@ -413,7 +418,7 @@ func scanAdvanced(rows pgx.Rows, applied *Applied) error {
 		var dependsOn []int32
 		var raw []byte
 		var gates []string // in one of the rows
-		if err := rows.Scan(&applied.Completed, &applied.Gated, &gates, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
+		if err := rows.Scan(&applied.Completed, &applied.Gated, &applied.Limited, &gates, &id, &task, &ordinal, &claim, &name, &attempt, &maxAttempts, &leaf,
 			&dependsOn, &priority, &handedOff, &raw); err != nil {
 			return err
 		}

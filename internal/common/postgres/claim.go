@@ -31,7 +31,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		from pgmq.%[1]s q
 		where q.vt <= clock_timestamp()
 		order by q.msg_id
-		limit $1
+		limit %[2]s
 		for update skip locked
 	), good as materialized (
 		select d.msg_id, s.task_id, s.ordinal, s.state, s.claim, s.attempt, s.process_id, s.started_at,
@@ -99,23 +99,30 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		) end
 	from claimed c
 	join tasker.tasks t on t.task_id = any (array[c.task_id])
-	order by c.msg_id`, table(queue))
+	order by c.msg_id`, table(queue), namespaceRoomSQL(queue))
 }
 
 // A Claim says what to claim.
 type Claim struct {
-	Queue   string        // the step queue of a namespace
-	Process uuid.UUID     // who claims
-	Limit   int           // at most so many steps
-	Lease   time.Duration // how long the claim holds unless extended
+	Queue     string        // the step queue of a namespace
+	Namespace string        // for its limit
+	Process   uuid.UUID     // who claims
+	Limit     int           // at most so many steps
+	Lease     time.Duration // how long the claim holds unless extended
 }
 
 // ClaimSteps claims due steps, oldest message first, and removes stale messages
-// on the way. Concurrent callers get disjoint steps. No due step is no error.
-func ClaimSteps(ctx context.Context, db DB, c Claim) ([]ClaimedStep, error) {
-	rows, _ := db.Query(ctx, claimSQL(c.Queue), c.Limit, c.Process, seconds(c.Lease)) // CollectRows returns its error
-	steps, err := pgx.CollectRows(rows, scanClaimed)
-	if err != nil {
+// on the way. Concurrent callers get disjoint steps, and together no more than the
+// limit of the namespace allows. No due step is no error.
+func ClaimSteps(ctx context.Context, db DB, c Claim) (steps []ClaimedStep, err error) {
+	limit := NamespaceLimit(c.Namespace)
+	b := &pgx.Batch{}
+	b.Queue(lockNamespaceSQL, limit)
+	b.Queue(claimSQL(c.Queue), c.Limit, c.Process, seconds(c.Lease), limit).Query(func(rows pgx.Rows) error {
+		steps, err = pgx.CollectRows(rows, scanClaimed)
+		return err
+	})
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("claim steps from %s: %w", c.Queue, err)
 	}
 	return steps, nil

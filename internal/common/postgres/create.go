@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +20,7 @@ type NewTasks struct {
 	Queue    string // the step queue of the template's namespace
 	Steps    []NewStep
 	Tasks    []NewTask
+	Limits   []Limit // declared with them; no two of a call may differ under one name
 }
 
 // NewStep is a step every one of the tasks gets.
@@ -28,6 +31,7 @@ type NewStep struct {
 	Dependents  []int32 // ordinals
 	MaxAttempts int32
 	Gates       []string      // see [SignalGate]; nil: none
+	Limits      []int32       // further gates: places, from 1, in the Keys of a task
 	Patience    time.Duration // how long it waits at its gates; 0: for ever
 }
 
@@ -47,6 +51,7 @@ type NewTask struct {
 	Priority      int16      // -100 to 100
 	RunAt         time.Time  // no step starts before; zero: at once
 	ParentID      *uuid.UUID // the correlation id of what caused it
+	Keys          []string   // of the limits that its steps pass: see [KeyLimit]
 }
 
 // A task whose first steps all wait at gates has nothing to run yet.
@@ -62,16 +67,28 @@ const insertTasksSQL = `
 
 // Every task gets the same steps, so the server multiplies them out. A step
 // that depends on nothing is enqueued at birth, unless it waits at a gate.
-const insertStepsSQL = `
+func insertStepsSQL(gates string) string {
+	return `
 	insert into tasker.steps (task_id, ordinal, name, state, waiting_on, depends_on, dependents, max_attempts, enqueued_at,
 		priority, gates, patience)
 	select t.task_id, d.ordinal, d.name,
-		case when d.depends_on is null and d.gates is null then 'enqueued' else 'pending' end::tasker.step_state,
+		case when d.depends_on is null and g.gates is null then 'enqueued' else 'pending' end::tasker.step_state,
 		coalesce(cardinality(d.depends_on::int[]), 0), d.depends_on::int[], d.dependents::int[], d.max_attempts,
-		case when d.depends_on is null and d.gates is null then now() end, t.priority, d.gates::text[], nullif(d.patience, 0)
-	from unnest($1::uuid[], $2::int2[]) t (task_id, priority)
-	cross join unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::int[])
-		d (ordinal, name, depends_on, dependents, max_attempts, gates, patience)`
+		case when d.depends_on is null and g.gates is null then now() end, t.priority, g.gates, nullif(d.patience, 0)
+	from unnest($1::uuid[], $2::int2[], $10::text[]) t (task_id, priority, keys)
+	cross join unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::int[], $11::text[])
+		d (ordinal, name, depends_on, dependents, max_attempts, gates, patience, limits)
+	cross join lateral (select ` + gates + ` as gates) g`
+}
+
+// What the gates of step d of task t are: its own, which are the same for every
+// task, and those of the limits whose keys the task has. Two keys may be equal.
+const (
+	ownGates     = `d.gates::text[]`
+	limitedGates = `nullif(d.gates::text[] || array(
+			select distinct '` + limitGate + keyLimits + `' || (t.keys::text[])[l.place] from unnest(d.limits::int[]) l (place)
+		), '{}')`
+)
 
 // sendRootsSQL sends the messages of the steps that depend on nothing, due when
 // their task may start.
@@ -87,12 +104,15 @@ func sendRootsSQL(queue string) string {
 }
 
 // Steps that depend on nothing and wait at a gate.
-const gateRootsSQL = `
+func gateRootsSQL(gates string) string {
+	return `
 	insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at, due_at)
-	select t.task_id, r.ordinal, r.gates::text[], t.priority, greatest(t.run_at, clock_timestamp()),
-		greatest(t.run_at, clock_timestamp()) + make_interval(secs => nullif(r.patience, 0))
-	from unnest($1::uuid[], $2::int2[], $3::timestamptz[]) t (task_id, priority, run_at)
-	cross join unnest($4::int[], $5::text[], $6::float8[]) r (ordinal, gates, patience)`
+	select t.task_id, d.ordinal, g.gates, t.priority, greatest(t.run_at, clock_timestamp()),
+		greatest(t.run_at, clock_timestamp()) + make_interval(secs => nullif(d.patience, 0))
+	from unnest($1::uuid[], $2::int2[], $3::timestamptz[], $7::text[]) t (task_id, priority, run_at, keys)
+	cross join unnest($4::int[], $5::text[], $6::float8[], $8::text[]) d (ordinal, gates, patience, limits)
+	cross join lateral (select ` + gates + ` as gates) g`
+}
 
 // CreateTasks inserts tasks with their steps and enqueues the first of them, in
 // one round trip and, when db is no transaction already, in one transaction.
@@ -100,6 +120,7 @@ const gateRootsSQL = `
 func CreateTasks(ctx context.Context, db DB, groups []NewTasks) error {
 	b := &pgx.Batch{}
 	n := 0
+	queueLimits(b, limitsOf(groups))
 	for i := range groups {
 		queueCreate(b, &groups[i])
 		n += len(groups[i].Tasks)
@@ -130,31 +151,69 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 	roots, gated := rootsOf(g.Steps)
 	b.Queue(insertTasksSQL, g.Template, firstState(roots, gated), ids, contexts, correlations, initiators, sources, reasons, tags,
 		priorities, starts, parents)
-	queueSteps(b, g.Steps, ids, priorities)
+	gates, keys := ownGates, keysOf(g)
+	if keys != nil {
+		gates = limitedGates
+	}
+	queueSteps(b, g, stepColumns{ids, priorities, keys}, gates)
 	if len(roots) > 0 {
 		b.Queue(sendRootsSQL(g.Queue), ids, priorities, starts, roots)
 	}
 	if len(gated) > 0 {
-		ordinals, gates, patience := make([]int32, len(gated)), make([]*string, len(gated)), make([]float64, len(gated))
+		ordinals, own, patience := make([]int32, len(gated)), make([]*string, len(gated)), make([]float64, len(gated))
+		limits := make([]*string, len(gated))
 		for i, s := range gated {
-			ordinals[i], gates[i], patience[i] = s.Ordinal, arrayLiteral(s.Gates), seconds(s.Patience)
+			ordinals[i], own[i], patience[i], limits[i] = s.Ordinal, arrayLiteral(s.Gates), seconds(s.Patience), intsLiteral(s.Limits)
 		}
-		b.Queue(gateRootsSQL, ids, priorities, starts, ordinals, gates, patience)
+		b.Queue(gateRootsSQL(gates), ids, priorities, starts, ordinals, own, patience, keys, limits)
 	}
 }
 
-// queueSteps gives every one of the tasks the same steps.
-func queueSteps(b *pgx.Batch, steps []NewStep, tasks []uuid.UUID, priorities []int16) {
-	n := len(steps)
-	ordinals, names, attempts, patience := make([]int32, n), make([]string, n), make([]int32, n), make([]int32, n)
-	dependsOn, dependents, gates := make([]*string, n), make([]*string, n), make([]*string, n)
-	for i := range steps {
-		s := &steps[i]
-		ordinals[i], names[i], attempts[i] = s.Ordinal, s.Name, s.MaxAttempts
-		dependsOn[i], dependents[i], gates[i] = intsLiteral(s.DependsOn), intsLiteral(s.Dependents), arrayLiteral(s.Gates)
-		patience[i] = int32(s.Patience.Seconds())
+// limitsOf are the limits of the groups, each name once.
+func limitsOf(groups []NewTasks) []Limit {
+	byName := map[string]Limit{}
+	for i := range groups {
+		for _, l := range groups[i].Limits {
+			byName[l.Name] = l
+		}
 	}
-	b.Queue(insertStepsSQL, tasks, priorities, ordinals, names, dependsOn, dependents, attempts, gates, patience)
+	return slices.Collect(maps.Values(byName))
+}
+
+// keysOf are the keys of the tasks, an array a task; nil when no step has a limit
+// by a key.
+func keysOf(g *NewTasks) []*string {
+	if !slices.ContainsFunc(g.Steps, func(s NewStep) bool { return len(s.Limits) > 0 }) {
+		return nil
+	}
+	keys := make([]*string, len(g.Tasks))
+	for i := range g.Tasks {
+		keys[i] = arrayLiteral(g.Tasks[i].Keys)
+	}
+	return keys
+}
+
+// stepColumns are the columns of new tasks that their steps need.
+type stepColumns struct {
+	ids        []uuid.UUID
+	priorities []int16
+	keys       []*string
+}
+
+// queueSteps gives every one of the tasks the same steps.
+func queueSteps(b *pgx.Batch, g *NewTasks, tasks stepColumns, gates string) {
+	n := len(g.Steps)
+	ordinals, names, attempts := make([]int32, n), make([]string, n), make([]int32, n)
+	dependsOn, dependents, own, limits := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+	patience := make([]int32, n)
+	for i := range g.Steps {
+		s := &g.Steps[i]
+		ordinals[i], names[i], attempts[i] = s.Ordinal, s.Name, s.MaxAttempts
+		dependsOn[i], dependents[i] = intsLiteral(s.DependsOn), intsLiteral(s.Dependents)
+		own[i], limits[i], patience[i] = arrayLiteral(s.Gates), intsLiteral(s.Limits), int32(s.Patience.Seconds())
+	}
+	b.Queue(insertStepsSQL(gates), tasks.ids, tasks.priorities, ordinals, names, dependsOn, dependents, attempts, own, patience,
+		tasks.keys, limits)
 }
 
 // rootsOf are the ordinals of the steps that are enqueued at birth, and the
@@ -163,7 +222,7 @@ func rootsOf(steps []NewStep) (free []int32, gated []*NewStep) {
 	for i := range steps {
 		switch s := &steps[i]; {
 		case len(s.DependsOn) > 0:
-		case len(s.Gates) > 0:
+		case len(s.Gates)+len(s.Limits) > 0:
 			gated = append(gated, s)
 		default:
 			free = append(free, s.Ordinal)
@@ -178,7 +237,7 @@ func firstState(free []int32, gated []*NewStep) tasker.TaskState {
 		return tasker.TaskStepsInProcess
 	}
 	for _, s := range gated {
-		if limited(s.Gates) {
+		if len(s.Limits) > 0 || limited(s.Gates) {
 			return tasker.TaskEnqueuingSteps
 		}
 	}

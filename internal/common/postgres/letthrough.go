@@ -355,17 +355,23 @@ const parkSQL = `
 	where g.task_id = any (array[p.task_id]) and g.ordinal = p.ordinal`
 
 // How long it is until limits of a rate at which steps wait let another through:
-// until there is a token, or until workers may have taken those let through.
+// until there is a token, or until workers may have taken those let through. A
+// limit that is full of running steps is left out: their end is announced.
 const tokenWaitsSQL = `
 	select w.gate, w.wait
 	from (
-		select a.gate, greatest((1 - ` + tokensNow + `) * l.per_seconds / l.rate,
-			case when ` + aheadNow + ` < 1 then greatest(0.1, l.per_seconds / l.rate) end) as wait
+		select a.gate, case when l.max_concurrent is null
+				or l.max_concurrent > (select count(*) from tasker.limit_slots s where s.name = a.name) then
+			greatest(0, (1 - ` + tokensNow + `) * l.per_seconds / l.rate,
+				case when ` + aheadNow + ` < 1 then greatest(0.1, l.per_seconds / l.rate) end)
+			end as wait
 		from (select a.gate, substr(a.gate, length('` + limitGate + `') + 1) as name from unnest($1::text[]) a (gate)) a
 		cross join lateral (` + limitInForce + `) l
-		where l.rate is not null and exists (select from tasker.gated_steps g where g.gates[1] collate "C" = a.gate)
+		where l.rate is not null and exists (
+			select from tasker.gated_steps g where g.gates[1] collate "C" = a.gate and g.ready_at <= clock_timestamp()
+		)
 	) w
-	where w.wait > 0`
+	where w.wait is not null`
 
 // A Passage is what a pass over some gates decided.
 type Passage struct {

@@ -18,14 +18,5 @@ func operatorStatements() map[string]string {
 		"resumeTasksSQL":   resumeTasksSQL,
 		"troubleSQL":       troubleSQL,
 		"unholdStepsSQL":   unholdStepsSQL,
-
-		"countSelectedSQL":   countSelectedSQL,
-		"findOperationSQL":   findOperationSQL,
-		"insertOperationSQL": insertOperationSQL,
-		"listOperationsSQL":  listOperationsSQL,
-		"listSelectedSQL":    listSelectedSQL,
-		"lockOperationSQL":   lockOperationSQL,
-		"nextOperationSQL":   nextOperationSQL,
-		"saveOperationSQL":   saveOperationSQL,
 	}
 }

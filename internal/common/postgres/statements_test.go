@@ -31,7 +31,6 @@ const (
 // of the function that builds them.
 func statements() map[string]string {
 	all := operatorStatements()
-	maps.Copy(all, scheduleStatements())
 	maps.Copy(all, housekeepingStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
@@ -51,13 +50,19 @@ func statements() map[string]string {
 		"findSQL":                   findSQL(testQueue),
 		"findTaskSQL":               findTaskSQL,
 		"findTemplateSQL":           findTemplateSQL,
-		"gateRootsSQL":              gateRootsSQL,
+		"gateRootsSQL":              gateRootsSQL(limitedGates),
 		"growSQL":                   growSQL,
 		"linkSQL":                   linkSQL,
+		"listLimitsSQL":             listLimitsSQL,
+		"lockNamespaceSQL":          lockNamespaceSQL,
+		"namespaceUseSQL":           namespaceUseSQL,
+		"nextClaimSQL":              nextClaimSQL(testQueue),
+		"removeLimitSQL":            removeLimitSQL,
+		"setLimitSQL":               setLimitSQL,
 		"siblingsSQL":               siblingsSQL,
 		"stopCopiesSQL":             stopCopiesSQL,
 		"heldSQL":                   heldSQL,
-		"insertStepsSQL":            insertStepsSQL,
+		"insertStepsSQL":            insertStepsSQL(limitedGates),
 		"insertTasksSQL":            insertTasksSQL,
 		"keepLimitsSQL":             keepLimitsSQL,
 		"leaseEndSQL":               leaseEndSQL,
@@ -115,15 +120,15 @@ func statements() map[string]string {
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"archivedCountsSQL", "builtSQL", "operationColumnsSQL", "selectedSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "saysSQL", "snapshotSQL", // parts of statements
+	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "namespaceRoomSQL", "saysSQL", "snapshotSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 
 // seldom are the statements that look at whole tables or that nobody waits for;
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
-	"countSelectedSQL", "listSelectedSQL", // bulk operations, with the planner of its own
 	"findSQL",                                            // after a crash of the server
+	"namespaceUseSQL",                                    // for people
 	"listTasksSQL",                                       // for people: the newest that match, found by walking the key
 	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
 	"shownSQL",                                   // db check, likewise

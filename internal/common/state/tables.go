@@ -37,7 +37,8 @@ var Tasks = Table[tasker.TaskState, TaskEvent]{
 	{nil, TaskAccept, tasker.TaskStepsInProcess, Intake, "its first steps are enqueued in the same transaction"},
 	{nil, TaskDelay, tasker.TaskPending, Intake, "run_at has not come"},
 	{nil, TaskRequest, tasker.TaskInitializing, Intake, "it came through the request queue"},
-	{nil, TaskAwait, tasker.TaskWaitingForDependencies, Intake, "each of its first steps waits for a signal or a limit"},
+	{nil, TaskAwait, tasker.TaskWaitingForDependencies, Intake, "each of its first steps waits for a signal"},
+	{nil, TaskLimit, tasker.TaskEnqueuingSteps, Intake, "each of its first steps waits, one of them at a limit"},
 
 	{openBut(tasker.TaskStepsInProcess), TaskStart, tasker.TaskStepsInProcess, Orchestrator, "a step is enqueued or runs"},
 	{openBut(tasker.TaskEnqueuingSteps), TaskLimit, tasker.TaskEnqueuingSteps, Orchestrator, "none is enqueued or runs, and a limit holds one back"},
@@ -98,7 +99,10 @@ var Steps = Table[tasker.StepState, StepEvent]{
 	{nil, StepCreateReady, tasker.StepEnqueued, Intake, "it depends on nothing"},
 	{nil, StepStandIn, tasker.StepComplete, Orchestrator, "it stands for a batch that has no shares"},
 
-	{[]tasker.StepState{tasker.StepPending}, StepEnqueue, tasker.StepEnqueued, Orchestrator, "what it depends on is satisfied, its gates are passed, its task is not paused"},
+	{
+		[]tasker.StepState{tasker.StepPending, tasker.StepWaitingForRetry},
+		StepEnqueue, tasker.StepEnqueued, Orchestrator, "what it depends on is satisfied, its gates are passed, its task is not paused; a retry that is due has passed its limits anew",
+	},
 	{[]tasker.StepState{tasker.StepPending}, StepHandOver, tasker.StepInProgress, Orchestrator, "the same, and the worker in the same process has a free slot"},
 	{[]tasker.StepState{tasker.StepPending}, StepBackOff, tasker.StepWaitingForRetry, Orchestrator, "its task was resumed before its retry was due"},
 	{[]tasker.StepState{tasker.StepEnqueued, tasker.StepWaitingForRetry}, StepClaim, tasker.StepInProgress, Worker, "its message is due"},

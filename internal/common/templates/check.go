@@ -31,6 +31,7 @@ func check(t *Template, r *report) {
 	checkCycles(t, l, r)
 	checkHandlers(t, r)
 	checkBatches(t, r)
+	checkLimits(t, r)
 	checkEnvironments(t, l, names, r)
 }
 

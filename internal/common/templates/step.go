@@ -37,6 +37,10 @@ type Step struct {
 	// Timeout bounds one attempt; zero leaves it to the configuration.
 	Timeout config.Seconds `json:"timeout_seconds,omitempty" range:"1..2592000"`
 
+	// Limits bound how many steps of a key run at once and how often one starts,
+	// of this and of all other tasks.
+	Limits []Limit `json:"limits,omitempty"`
+
 	// PublishesEvents are the domain events that follow the step's result.
 	PublishesEvents []PublishedEvent `json:"publishes_events,omitempty"`
 

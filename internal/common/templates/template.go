@@ -60,6 +60,9 @@ type Template struct {
 	// IdentityStrategy says which tasks count as the same.
 	IdentityStrategy IdentityStrategy `json:"identity_strategy" default:"strict" oneof:"strict|caller_provided|always_unique"`
 
+	// Limits bound every step that runs a handler; see Step.Limits.
+	Limits []Limit `json:"limits,omitempty"`
+
 	// Steps holds 1 to MaxSteps steps; an index into it is a step's ordinal.
 	Steps []Step `json:"steps" required:"true"`
 

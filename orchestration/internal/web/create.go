@@ -101,8 +101,8 @@ func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(ta
 	if err != nil {
 		return nil, locate(err, where)
 	}
-	for _, namespace := range accepted.Namespaces {
-		s.Notifier.Wake(s.Names.StepsChannel(namespace))
+	for _, channel := range accepted.Channels(s.Names) {
+		s.Notifier.Wake(channel)
 	}
 	return accepted.IDs, nil
 }

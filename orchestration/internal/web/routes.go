@@ -16,7 +16,7 @@ const (
 
 // routes is the table of the API.
 func (s *service) routes(api *web.API) {
-	const tasks, templates = "tasks", "templates"
+	const tasks, templates, limits = "tasks", "templates", "limits"
 	web.Handle(api, web.Route{
 		ID: "create-task", Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
 		Summary: "Create a task", Detail: "Its first steps are enqueued at once. The Location header says where to follow it.",
@@ -57,5 +57,19 @@ func (s *service) routes(api *web.API) {
 		ID: "list-templates", Method: http.MethodGet, Path: "/v1/templates", Group: templates,
 		Summary: "List the registered templates, every version",
 	}, s.listTemplates)
-	s.operatorRoutes(api)
+	web.Handle(api, web.Route{
+		ID: "list-limits", Method: http.MethodGet, Path: "/v1/limits", Group: limits,
+		Summary: "List the limits in force, by name", Detail: "Pass next as after to read on.", Codes: []web.Code{web.BadRequest},
+	}, s.listLimits)
+	web.Handle(api, web.Route{
+		ID: "set-limit", Method: http.MethodPut, Path: "/v1/limits/{name}", Group: limits,
+		Summary: "Set a limit, in place of what templates say",
+		Detail:  "It holds for every step that starts from then on, in all processes.",
+		Codes:   []web.Code{web.BadRequest},
+	}, s.setLimit)
+	web.Handle(api, web.Route{
+		ID: "remove-limit", Method: http.MethodDelete, Path: "/v1/limits/{name}", Group: limits, Status: http.StatusNoContent,
+		Summary: "Take a limit away that was set here", Detail: "What templates say holds again.",
+		Codes: []web.Code{web.BadRequest, web.NotFound},
+	}, s.removeLimit)
 }

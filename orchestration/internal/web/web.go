@@ -16,16 +16,14 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
-	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
-	"github.com/tasker-systems/tasker-go/internal/common/state"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
 // Deps are what the API stands on.
 type Deps struct {
-	DB       postgres.Pool
+	DB       postgres.DB
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
@@ -87,10 +85,9 @@ func codeOf(err error) web.Code {
 		{errTooLarge, web.PayloadTooLarge},
 		{catalog.ErrUnknownTemplate, web.UnknownTemplate},
 		{intake.ErrInvalid, web.BadRequest},
+		{errLimit, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrTaskOver, web.Conflict},
-		{operate.ErrInvalid, web.BadRequest},
-		{state.ErrRefused, web.Conflict},
 	} {
 		if errors.Is(err, known.err) {
 			return known.code
