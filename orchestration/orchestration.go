@@ -103,6 +103,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
 		return err
 	}
+	if err := postgres.CreateLoggedQueues(ctx, sys.Pool, []string{sys.Names.Requests(), sys.Names.Finalizations()}); err != nil {
+		return err
+	}
 	l := newLimiter(sys, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration())
 	p := newProcessor(sys, cfg, opts.Line)
 	p.look = l.look
@@ -118,9 +121,11 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		pool: sys.Pool, results: sys.Names.Results(), reports: reports, wake: p.gates, most: p.most(),
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(), pause: p.ops.Pause, log: sys.Log,
 	}
+	door := newDoorkeeper(sys, cfg, p.ops.Pause)
 	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
 		listener := sys.Listener(map[string]*eventsystem.Signal{
-			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, postgres.GatesChannel: l.all,
+			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
+			postgres.GatesChannel: l.all,
 		}, listenerSettings(sys, cfg))
 		g.Go(func() error { listener.Run(ctx); return nil })
 	}
@@ -136,6 +141,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	r := newReconciler(sys, cfg, reports)
 	g.Go(func() error { p.applyStored(ctx, reports); return nil })
 	g.Go(func() error { gates.run(ctx); return nil })
+	g.Go(func() error { door.run(ctx); return nil })
 	g.Go(func() error { p.ops.Run(ctx); return nil })
 	g.Go(func() error { r.run(ctx); return nil })
 	g.Go(func() error { l.run(ctx); return nil })

@@ -66,11 +66,21 @@ func (a *Accepted) Channels(names messaging.Names) []string {
 	return channels
 }
 
+// Defer does as [Accept] and leaves the steps to [Expand]: the tasks are
+// initializing until then.
+func Defer(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
+	return accept(ctx, db, c, requests, postgres.Accept)
+}
+
 // Accept creates tasks: all of them or, when one is invalid, none. Every
 // problem of every request is reported, wrapping [ErrInvalid] or
 // [catalog.ErrUnknownTemplate]. When db is a transaction the tasks become
 // visible, and run, once it commits.
 func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
+	return accept(ctx, db, c, requests, postgres.Whole)
+}
+
+func accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request, stage postgres.Stage) (Accepted, error) {
 	if err := check(requests); err != nil {
 		return Accepted{}, err
 	}
@@ -86,33 +96,68 @@ func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 		return Accepted{}, err
 	}
 	accepted := Accepted{IDs: make([]uuid.UUID, len(requests))}
-	groups := map[uuid.UUID]int{} // template → place in batch
-	var batch []postgres.NewTasks
-	for i := range requests {
-		e := entries[i]
-		at, seen := groups[e.ID]
-		if !seen {
-			at = len(batch)
-			groups[e.ID] = at
-			batch = append(batch, postgres.NewTasks{Template: e.ID, Queue: e.Queue, Steps: e.Initial})
-			accepted.Namespaces = append(accepted.Namespaces, e.Template.Namespace)
-		}
+	for i := range accepted.IDs {
 		accepted.IDs[i] = taskid.New()
-		task := newTask(accepted.IDs[i], &requests[i])
-		if e.Limited() {
-			task.Keys = keys[i]
-			batch[at].Limits = append(batch[at].Limits, e.Limits(keys[i])...)
-			accepted.Limited = true
-		}
-		batch[at].Tasks = append(batch[at].Tasks, task)
 	}
-	if err := postgres.CreateTasks(ctx, db, batch); err != nil {
+	if err := postgres.CreateTasks(ctx, db, accepted.group(entries, requests, keys, stage)); err != nil {
 		if postgres.IsDataError(err) {
 			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))
 		}
 		return Accepted{}, err
 	}
 	return accepted, nil
+}
+
+// group puts tasks together that get the same steps, and notes the namespaces
+// concerned.
+func (a *Accepted) group(entries []*catalog.Entry, requests []Request, keys [][]string, stage postgres.Stage) (batch []postgres.NewTasks) {
+	groups := map[uuid.UUID]int{} // template → place in batch
+	for i := range requests {
+		e := entries[i]
+		at, seen := groups[e.ID]
+		if !seen {
+			at = len(batch)
+			groups[e.ID] = at
+			batch = append(batch, postgres.NewTasks{Template: e.ID, Queue: e.Queue, Steps: e.Initial, Stage: stage})
+			a.Namespaces = append(a.Namespaces, e.Template.Namespace)
+		}
+		task := newTask(a.IDs[i], &requests[i])
+		if e.Limited() {
+			task.Keys = keys[i]
+			batch[at].Limits = append(batch[at].Limits, e.Limits(keys[i])...)
+			a.Limited = true
+		}
+		batch[at].Tasks = append(batch[at].Tasks, task)
+	}
+	return batch
+}
+
+// Expand gives tasks their steps that [Defer] has left without, up to limit of
+// those that have rested for so long. Concurrent callers get different tasks.
+func Expand(ctx context.Context, tx postgres.DB, c *catalog.Catalog, rest time.Duration, limit int) (Accepted, error) {
+	waiting, err := postgres.TakeInitializing(ctx, tx, rest, limit)
+	if err != nil || len(waiting) == 0 {
+		return Accepted{}, err
+	}
+	expanded := Accepted{IDs: make([]uuid.UUID, len(waiting))}
+	definitions, requests := make([]uuid.UUID, len(waiting)), make([]Request, len(waiting))
+	for i, t := range waiting {
+		expanded.IDs[i], definitions[i] = t.ID, t.Template
+		requests[i] = Request{Context: t.Context, Priority: int(t.Priority)}
+		if t.RunAt != nil {
+			requests[i].RunAt = *t.RunAt
+		}
+	}
+	entries, err := c.Entries(ctx, definitions)
+	if err != nil {
+		return Accepted{}, err
+	}
+	keys, err := limitKeys(requests, entries)
+	if err != nil {
+		return Accepted{}, err
+	}
+	err = postgres.CreateTasks(ctx, tx, expanded.group(entries, requests, keys, postgres.Expand))
+	return expanded, err
 }
 
 func newTask(id uuid.UUID, r *Request) postgres.NewTask {

@@ -66,3 +66,13 @@ func (n Names) RecallsChannel(namespace string) string {
 // SignalsChannel is the channel that wakes the orchestrators when a signal has
 // come for a step.
 func (n Names) SignalsChannel() string { return n.cfg.OrchestrationNamespace + "_signals" }
+
+// Requests is the queue of requests for tasks.
+func (n Names) Requests() string { return n.cfg.OrchestrationQueues.TaskRequests }
+
+// Finalizations is the queue of tasks to look at again.
+func (n Names) Finalizations() string { return n.cfg.OrchestrationQueues.TaskFinalizations }
+
+// RequestsChannel is the channel that wakes the orchestrators for what is in
+// these two queues.
+func (n Names) RequestsChannel() string { return n.cfg.OrchestrationNamespace + "_requests" }

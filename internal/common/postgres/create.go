@@ -21,7 +21,18 @@ type NewTasks struct {
 	Steps    []NewStep
 	Tasks    []NewTask
 	Limits   []Limit // declared with them; no two of a call may differ under one name
+	Stage    Stage
 }
+
+// A Stage says which part of creating tasks to do.
+type Stage int
+
+// The stages.
+const (
+	Whole  Stage = iota // the tasks with their steps
+	Accept              // the tasks alone: initializing
+	Expand              // the steps of tasks that are initializing
+)
 
 // NewStep is a step every one of the tasks gets.
 type NewStep struct {
@@ -58,12 +69,19 @@ type NewTask struct {
 const insertTasksSQL = `
 	insert into tasker.tasks (task_id, template_id, state, context, correlation_id, initiator, source_system, reason, tags,
 		priority, run_at, parent_correlation_id)
-	select r.task_id, $1, case when r.run_at > clock_timestamp() then 'pending' else $2 end::tasker.task_state,
+	select r.task_id, $1,
+		case when r.run_at > clock_timestamp() and $2 <> 'initializing' then 'pending' else $2 end::tasker.task_state,
 		r.context::jsonb, r.correlation_id, nullif(r.initiator, ''), nullif(r.source_system, ''), nullif(r.reason, ''),
 		r.tags::text[], r.priority, r.run_at, r.parent
 	from unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::int2[],
 		$11::timestamptz[], $12::uuid[])
 		r (task_id, context, correlation_id, initiator, source_system, reason, tags, priority, run_at, parent)`
+
+// Tasks that were initializing have their steps now.
+const expandTasksSQL = `
+	update tasker.tasks
+	set state = case when run_at > clock_timestamp() then 'pending' else $2 end::tasker.task_state
+	where task_id = any ($1)`
 
 // Every task gets the same steps, so the server multiplies them out. A step
 // that depends on nothing is enqueued at birth, unless it waits at a gate.
@@ -149,8 +167,20 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 		}
 	}
 	roots, gated := rootsOf(g.Steps)
-	b.Queue(insertTasksSQL, g.Template, firstState(roots, gated), ids, contexts, correlations, initiators, sources, reasons, tags,
-		priorities, starts, parents)
+	state := firstState(roots, gated)
+	switch g.Stage {
+	case Expand:
+		b.Queue(expandTasksSQL, ids, state)
+	case Accept:
+		state = tasker.TaskInitializing
+		fallthrough
+	case Whole:
+		b.Queue(insertTasksSQL, g.Template, state, ids, contexts, correlations, initiators, sources, reasons, tags,
+			priorities, starts, parents)
+	}
+	if g.Stage == Accept {
+		return
+	}
 	gates, keys := ownGates, keysOf(g)
 	if keys != nil {
 		gates = limitedGates

@@ -102,6 +102,13 @@ func statements() map[string]string {
 		"nextGateSQL":               nextGateSQL,
 		"passSignalsSQL":            passSignalsSQL(testResults),
 		"sendSignalSQL":             sendSignalSQL,
+		"createLoggedQueuesSQL":     createLoggedQueuesSQL,
+		"deleteLettersSQL":          deleteLettersSQL(testQueue),
+		"expandTasksSQL":            expandTasksSQL,
+		"readLettersSQL":            readLettersSQL(testQueue),
+		"refuseLettersSQL":          refuseLettersSQL(testQueue),
+		"takeInitializingSQL":       takeInitializingSQL,
+		"tasksByNamespaceSQL":       tasksByNamespaceSQL,
 		"sendRootsSQL":              sendRootsSQL(testQueue),
 		"sentinelSQL":               sentinelSQL,
 		"setSentinelSQL":            setSentinelSQL,
@@ -131,6 +138,7 @@ var seldom = []string{
 	"namespaceUseSQL",                                    // for people
 	"listTasksSQL",                                       // for people: the newest that match, found by walking the key
 	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
+	"takeInitializingSQL",                        // all of an index that holds nothing but what it takes
 	"shownSQL",                                   // db check, likewise
 	"dropUnusedLimitsSQL", "lockUnusedLimitsSQL", // tidying, likewise
 	"archiveSQL", "cyclesSQL", "enterSQL", "examineSQL", "findOldSQL", "giveUpStepsSQL", "giveUpTasksSQL", // housekeeping, likewise
