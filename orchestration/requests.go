@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
@@ -114,7 +113,7 @@ func (d *doorkeeper) accept(ctx context.Context, queue string, letters []postgre
 	if len(wanted) == 0 {
 		return nil
 	}
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, d.pool, func(tx postgres.DB) error {
 		if _, err := intake.Defer(ctx, tx, d.catalog, wanted); err != nil {
 			return err
 		}
@@ -146,7 +145,7 @@ func (d *doorkeeper) refuse(ctx context.Context, queue string, l postgres.Letter
 // expand gives tasks their steps.
 func (d *doorkeeper) expand(ctx context.Context, rest time.Duration) (int, error) {
 	var expanded intake.Accepted
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) (err error) {
+	err := postgres.InTx(ctx, d.pool, func(tx postgres.DB) (err error) {
 		expanded, err = intake.Expand(ctx, tx, d.catalog, rest, d.most)
 		return err
 	})
