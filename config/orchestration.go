@@ -323,11 +323,11 @@ type DecisionPoints struct {
 	// for deep workflows.
 	MaxDecisionDepth int `toml:"max_decision_depth" range:"1..100" default:"10"`
 
-	// WarnThresholdSteps is the number of steps at which a decision is logged as
+	// WarnThresholdSteps is the number of steps above which a decision is logged as
 	// large. Lower it to hear of growth earlier.
 	WarnThresholdSteps int `toml:"warn_threshold_steps" range:"1..1000" default:"20"`
 
-	// WarnThresholdDepth is the depth at which a decision is logged as deep.
+	// WarnThresholdDepth is the depth below which a decision is logged as deep.
 	// Lower it to hear of growth earlier.
 	WarnThresholdDepth int `toml:"warn_threshold_depth" range:"1..100" default:"5"`
 

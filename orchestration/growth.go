@@ -7,10 +7,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/expansion"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
@@ -19,6 +21,26 @@ type decision struct {
 	entry  *catalog.Entry
 	step   *postgres.ClaimedStep
 	result json.RawMessage
+}
+
+// decisionMetrics count what results bring about; nil ones count nothing.
+type decisionMetrics struct {
+	outcomes, created, refused, warnings *telemetry.Counter
+	steps                                *telemetry.Histogram
+}
+
+func newDecisionMetrics(m *telemetry.Metrics, cfg config.DecisionPoints) decisionMetrics {
+	if !cfg.EnableMetrics {
+		return decisionMetrics{}
+	}
+	return decisionMetrics{
+		outcomes: m.Counter("tasker.decision_points.outcomes_processed", "Results of decision and batchable steps that were carried out.", "namespace"),
+		created:  m.Counter("tasker.decision_points.steps_created", "Steps that results brought about.", "namespace"),
+		refused:  m.Counter("tasker.decision_points.validation_errors", "Results that could not be carried out and failed their step.", "namespace"),
+		warnings: m.Counter("tasker.decision_points.warnings", "Results that passed a warning threshold.", "namespace"),
+		steps: m.Histogram("tasker.decision_point.step_count", "{step}", "Steps that one result brought about.",
+			[]float64{0, 1, 2, 5, 10, 20, 50, 100, 500, 1000}, "namespace"),
+	}
 }
 
 // decides returns the definition of a task one of whose steps may bring others
@@ -91,9 +113,15 @@ func (p *processor) plan(ctx context.Context, step postgres.StepRef, d decision,
 	growth, err := expansion.Grow(expansion.Origin{
 		Template: d.entry.Template, Graph: d.entry.Graph, Siblings: siblingsOf(siblings), Ordinal: step.Ordinal, Result: d.result, Limits: p.limits,
 	})
+	namespace := d.entry.Template.Namespace
 	if err != nil {
+		p.decided.refused.Add(ctx, 1, namespace)
 		return nil, err
 	}
+	p.decided.outcomes.Add(ctx, 1, namespace)
+	p.decided.created.Add(ctx, int64(len(growth.Steps)), namespace)
+	p.decided.warnings.Add(ctx, int64(len(growth.Warnings)), namespace)
+	p.decided.steps.Record(ctx, float64(len(growth.Steps)), namespace)
 	for _, warning := range growth.Warnings {
 		p.log.WarnContext(ctx, warning, "task_id", step.Task, "step_id", step.ID()) //nolint:sloglint // the texts of one list
 	}

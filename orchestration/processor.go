@@ -42,6 +42,7 @@ type processor struct {
 	ops      *eventsystem.Operator
 	retries  int // of reading the results queue
 	limits   config.DecisionPoints
+	decided  decisionMetrics
 	look     func(gates []string) // of the limiter: steps came to wait there, or slots came back
 	failures *eventsystem.Signal  // raised when tasks have failed
 	gates    *eventsystem.Signal  // raised when steps have come to a gate
@@ -52,9 +53,9 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
-		ops:      eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
-		retries:  sys.Common.Queues.PGMQ.MaxRetries,
-		limits:   cfg.DecisionPoints,
+		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
+		retries: sys.Common.Queues.PGMQ.MaxRetries,
+		limits:  cfg.DecisionPoints, decided: newDecisionMetrics(sys.Metrics, cfg.DecisionPoints),
 		failures: eventsystem.NewSignal(),
 		gates:    eventsystem.NewSignal(),
 	}
