@@ -61,6 +61,7 @@ func (p *processor) decides(ctx context.Context, template uuid.UUID, step string
 func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredReport) (map[postgres.StepRef]decision, error) {
 	decided := map[postgres.StepRef]decision{}
 	var steps []postgres.StepRef
+	var limited []uuid.UUID // tasks whose contexts name limits
 	for i := range group {
 		r := &group[i]
 		if r.Failed || r.Definition != "" {
@@ -69,19 +70,25 @@ func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredRe
 		if entry := p.decides(ctx, r.Template, r.Name); entry != nil {
 			decided[r.StepRef] = decision{entry: entry, step: claimedOf(r)}
 			steps = append(steps, r.StepRef)
+			if entry.Limited() {
+				limited = append(limited, r.Task)
+			}
 		}
 	}
 	if len(steps) == 0 {
 		return nil, nil
 	}
 	var results map[postgres.StepRef]json.RawMessage
+	contexts := map[uuid.UUID]json.RawMessage{}
 	err := p.ops.Do(ctx, "read decisions", func(ctx context.Context) (err error) {
-		results, err = postgres.ReadResults(ctx, p.db, steps)
+		if results, err = postgres.ReadResults(ctx, p.db, steps); err == nil && len(limited) > 0 {
+			contexts, err = postgres.ReadContexts(ctx, p.db, limited)
+		}
 		return err
 	})
 	for step, result := range results {
 		d := decided[step]
-		d.result = result
+		d.result, d.step.Context = result, contexts[step.Task]
 		decided[step] = d
 	}
 	return decided, err
@@ -128,7 +135,11 @@ func (p *processor) plan(ctx context.Context, step postgres.StepRef, d decision,
 	if p.limits.EnableDetailedLogging {
 		p.log.InfoContext(ctx, "decided", "task_id", step.Task, "step_id", step.ID(), "named", growth.Named, "steps", growth.Names())
 	}
-	return grownSteps(d.entry, growth), nil
+	keys, err := d.entry.LimitKeys(d.step.Context)
+	if err != nil {
+		return nil, err
+	}
+	return grownSteps(d.entry, growth, keys), nil
 }
 
 func siblingsOf(siblings []postgres.Sibling) []expansion.Sibling {
@@ -139,13 +150,18 @@ func siblingsOf(siblings []postgres.Sibling) []expansion.Sibling {
 	return out
 }
 
-// grownSteps are the steps of a growth as the database takes them.
-func grownSteps(entry *catalog.Entry, growth expansion.Growth) []postgres.GrownStep {
+// grownSteps are the steps of a growth as the database takes them, in a task with
+// the given keys of limits.
+func grownSteps(entry *catalog.Entry, growth expansion.Growth, keys []string) []postgres.GrownStep {
 	steps := make([]postgres.GrownStep, len(growth.Steps))
 	for i, s := range growth.Steps {
 		grown := postgres.GrownStep{NewStep: entry.Steps[s.Definition], Depth: s.Depth, Input: s.Input, Tolerated: s.Tolerated, Empty: s.Empty, AtOnce: s.Limit}
 		if definition := grown.Name; definition != s.Name {
 			grown.Definition = definition
+		}
+		grown.Gates, grown.Limits = entry.Gates(s.Definition, keys), nil
+		if i == 0 && entry.Limited() {
+			grown.Declares = entry.Limits(keys)
 		}
 		grown.Ordinal, grown.Name, grown.DependsOn, grown.Dependents = s.Ordinal, s.Name, s.DependsOn, nil
 		steps[i] = grown

@@ -402,6 +402,38 @@ func TestLimitAfterCrash(t *testing.T) {
 	completed(t, e, ids)
 }
 
+const deciding = `
+name: deciding
+namespace: test
+limits: [{key: "customer:{{/customer}}", concurrency: 2}]
+steps:
+  - {name: decide, type: decision, handler: {callable: decide}}
+  - {name: left, handler: {callable: work}, dependencies: [decide]}
+  - {name: right, handler: {callable: work}, dependencies: [decide]}`
+
+// TestDecidedStepsAreLimited: steps that a decision brings about pass the limits
+// of their template, by the context of their task.
+func TestDecidedStepsAreLimited(t *testing.T) {
+	t.Parallel()
+	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
+		g := newGate(2)
+		handlers := enginetest.Handlers{
+			"work": func(ctx context.Context, _ *tasker.Step) (any, error) { return nil, g.pass(ctx, "") },
+			"decide": func(context.Context, *tasker.Step) (any, error) {
+				return json.RawMessage(`{"decision_point_outcome": {"type": "create_steps", "step_names": ["left", "right"]}}`), nil
+			},
+		}
+		e := enginetest.Start(t, enginetest.Options{Deployment: d, Templates: taskertest.YAML(deciding), Handlers: handlers})
+		completed(t, e, createMany(t, e, "deciding", numbered(6, map[string]any{"customer": "c"})...))
+		if most := g.most[""]; most != 2 {
+			t.Errorf("%d steps ran at once, the limit is 2", most)
+		}
+		if n := enginetest.Query[int](e, `select count(*) from tasker.steps where gates = '{limit:key:customer:c}'`); n != 18 {
+			t.Errorf("%d steps have the limit, want all 18", n)
+		}
+	})
+}
+
 // TestCancelledGivesSlotBack: cancelling a task gives the slot of its step to the
 // next.
 func TestCancelledGivesSlotBack(t *testing.T) {

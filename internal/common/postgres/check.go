@@ -130,9 +130,9 @@ func shownSQL(inv Invariant) string {
 // design: I1 state and message change together; I2 transitions happen once;
 // I3 a claim has a lease; I4 an open task can move; I5 the graph of a task is
 // whole; I6 what is over is over, and counters are right; I7 what is set aside
-// or archived is whole.
+// or archived is whole; I8 limits are kept, and lose no slot.
 func Invariants(queues Queues) []Invariant {
-	return slices.Concat(messageInvariants(queues), taskInvariants, stepInvariants, housekeepingInvariants)
+	return slices.Concat(messageInvariants(queues), taskInvariants, stepInvariants, limitInvariants, housekeepingInvariants)
 }
 
 // messageInvariants tie the states of steps to the messages that move them.

@@ -288,6 +288,20 @@ func TestCheckFinds(t *testing.T) {
 				select task_id, ordinal, to_jsonb(s) from tasker.steps s where task_id = '{new}' and ordinal = 4`,
 			[]string{"I7c new.end"},
 		},
+		{
+			"slot of nobody", `insert into tasker.limit_slots (name, task_id, ordinal) values ('key:x', '{halfway}', 4)`,
+			[]string{"I8a halfway.end"},
+		},
+		{"past a limit without a slot", `update tasker.steps set gates = '{limit:key:x}' where task_id = '{new}' and ordinal = 1`, []string{"I8b new.start"}},
+		{
+			"one too many", `with set as (insert into tasker.limits (name, origin, max_concurrent, changed_at) values ('key:x', 'declared', 1, now() - interval '1 hour'))
+				insert into tasker.limit_slots (name, task_id, ordinal) values ('key:x', '{new}', 1), ('key:x', '{claimed}', 1)`,
+			[]string{"I8c claimed.start"},
+		},
+		{
+			"at no gate", `insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at) values ('{new}', 1, '{}', 0, now())`,
+			[]string{"I1e new.start", "I8d new.start"},
+		},
 		{"no error", `update tasker.steps set error = null where task_id = '{failed}' and ordinal = 4`, []string{"I6g failed.end"}},
 	}
 	w := newWorld(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +19,7 @@ type NewTasks struct {
 	Queue    string // the step queue of the template's namespace
 	Steps    []NewStep
 	Tasks    []NewTask
-	Limits   []Limit // declared with them; no two of a call may differ under one name
+	Limits   []Limit // declared with them
 	Stage    Stage
 }
 
@@ -138,7 +137,11 @@ func gateRootsSQL(gates string) string {
 func CreateTasks(ctx context.Context, db DB, groups []NewTasks) error {
 	b := &pgx.Batch{}
 	n := 0
-	queueLimits(b, limitsOf(groups))
+	var limits []Limit
+	for i := range groups {
+		limits = append(limits, groups[i].Limits...)
+	}
+	queueLimits(b, limits)
 	for i := range groups {
 		queueCreate(b, &groups[i])
 		n += len(groups[i].Tasks)
@@ -197,17 +200,6 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 		}
 		b.Queue(gateRootsSQL(gates), ids, priorities, starts, ordinals, own, patience, keys, limits)
 	}
-}
-
-// limitsOf are the limits of the groups, each name once.
-func limitsOf(groups []NewTasks) []Limit {
-	byName := map[string]Limit{}
-	for i := range groups {
-		for _, l := range groups[i].Limits {
-			byName[l.Name] = l
-		}
-	}
-	return slices.Collect(maps.Values(byName))
 }
 
 // keysOf are the keys of the tasks, an array a task; nil when no step has a limit

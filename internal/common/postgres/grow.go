@@ -44,8 +44,9 @@ type Sibling struct {
 type GrownStep struct {
 	NewStep
 
-	Definition string // the step of the template it is a copy of; empty: the one of its name
-	Depth      int16  // decisions above it
+	Declares   []Limit // limits that its gates name, or those of the steps that follow
+	Definition string  // the step of the template it is a copy of; empty: the one of its name
+	Depth      int16   // decisions above it
 	Input      json.RawMessage
 	Tolerated  bool // its failure keeps no other step from running
 	Empty      bool // complete from the start
@@ -192,6 +193,7 @@ func (g *growth) plan(batch *Batch, siblings map[uuid.UUID][]Sibling) {
 		for i := range steps {
 			s := &steps[i]
 			siblings[ref.Task] = append(siblings[ref.Task], s.sibling())
+			g.limits = append(g.limits, s.Declares...)
 		}
 		g.limit(ref, steps)
 		g.tasks[ref.Task] = append(g.tasks[ref.Task], steps...)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ const declareLimitsSQL = `
 
 // DeclareLimits says what templates and batches allow, in the transaction that
 // creates the steps: of a name that is declared with other numbers the last ones
-// count. What an operator has set goes before. No two limits may share a name.
+// count. What an operator has set goes before.
 func DeclareLimits(ctx context.Context, db DB, limits []Limit) error {
 	if len(limits) == 0 {
 		return nil
@@ -80,12 +81,17 @@ func DeclareLimits(ctx context.Context, db DB, limits []Limit) error {
 	return nil
 }
 
-// queueLimits declares limits as part of a batch.
+// queueLimits declares limits as part of a batch. Of several of one name the last
+// counts.
 func queueLimits(b *pgx.Batch, limits []Limit) {
 	if len(limits) == 0 {
 		return
 	}
-	limits = slices.SortedFunc(slices.Values(limits), func(a, b Limit) int { return cmp.Compare(a.Name, b.Name) })
+	byName := make(map[string]Limit, len(limits))
+	for _, l := range limits {
+		byName[l.Name] = l
+	}
+	limits = slices.SortedFunc(maps.Values(byName), func(a, b Limit) int { return cmp.Compare(a.Name, b.Name) })
 	names, concurrent, rates, per, bursts := limitColumns(limits)
 	b.Queue(keepLimitsSQL, names)
 	b.Queue(declareLimitsSQL, names, concurrent, rates, per, bursts)

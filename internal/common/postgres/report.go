@@ -165,3 +165,21 @@ func ReadResults(ctx context.Context, db DB, steps []StepRef) (map[StepRef]json.
 	}
 	return results, nil
 }
+
+const readContextsSQL = `select task_id, context from tasker.tasks where task_id = any ($1)`
+
+// ReadContexts returns the contexts of tasks.
+func ReadContexts(ctx context.Context, db DB, tasks []uuid.UUID) (map[uuid.UUID]json.RawMessage, error) {
+	rows, _ := db.Query(ctx, readContextsSQL, tasks) // ForEachRow returns its error
+	contexts := make(map[uuid.UUID]json.RawMessage, len(tasks))
+	var task uuid.UUID
+	var input []byte
+	_, err := pgx.ForEachRow(rows, []any{&task, &input}, func() error {
+		contexts[task] = bytes.Clone(input)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the contexts of %d tasks: %w", len(tasks), err)
+	}
+	return contexts, nil
+}

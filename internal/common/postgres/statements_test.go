@@ -82,6 +82,7 @@ func statements() map[string]string {
 		"passAloneSQL":              passAloneSQL,
 		"pingSQL":                   pingSQL,
 		"publishSQL":                publishSQL(testEvents),
+		"readContextsSQL":           readContextsSQL,
 		"readResultsSQL":            readResultsSQL,
 		"readReportsSQL":            readReportsSQL(testResults),
 		"readTemplatesSQL":          readTemplatesSQL,
