@@ -186,7 +186,8 @@ func (b *bench) pass() *eventsystem.Signal {
 func TestReconcilerFollowsTheDelays(t *testing.T) {
 	t.Parallel()
 	liveness.Covers(t, "orchestration.backoff.reenqueue_delays.steps_in_process", "orchestration.backoff.reenqueue_delays.waiting_for_retry",
-		"orchestration.backoff.reenqueue_delays.evaluating_results", "orchestration.backoff.reenqueue_delays.waiting_for_dependencies")
+		"orchestration.backoff.reenqueue_delays.evaluating_results", "orchestration.backoff.reenqueue_delays.waiting_for_dependencies",
+		"orchestration.backoff.reenqueue_delays.enqueuing_steps", "orchestration.backoff.reenqueue_delays.blocked_by_failures")
 	b := newBench(t)
 	steps := `select count(*) from pgmq.q_` + b.queue + ` where message->>'task' = $1::text`
 	tests := []struct {
@@ -218,6 +219,18 @@ func TestReconcilerFollowsTheDelays(t *testing.T) {
 			update tasker.steps set state = 'complete', result = '1', finished_at = now() where task_id = $1`,
 			`select count(*) from tasker.tasks where task_id = $1::text::uuid and state = 'complete'`,
 		},
+		{
+			"enqueuing_steps", func(d *config.ReenqueueDelays) *config.Seconds { return &d.EnqueuingSteps },
+			`with aged as (update tasker.tasks set created_at = now() - interval '1 minute', state = 'enqueuing_steps' where task_id = $1)
+			update tasker.steps set state = 'pending' where task_id = $1`,
+			`select count(*) from tasker.steps where task_id = $1::text::uuid and state = 'enqueued'`,
+		},
+		{
+			"blocked_by_failures", func(d *config.ReenqueueDelays) *config.Seconds { return &d.BlockedByFailures },
+			`with aged as (update tasker.tasks set state = 'blocked_by_failures' where task_id = $1)
+			update tasker.steps set state = 'pending', finished_at = now() - interval '1 minute' where task_id = $1`,
+			`select count(*) from tasker.steps where task_id = $1::text::uuid and state = 'enqueued'`,
+		},
 	}
 	for _, tt := range tests {
 		task := b.create()
@@ -228,6 +241,7 @@ func TestReconcilerFollowsTheDelays(t *testing.T) {
 		}{{300, 0}, {30, 1}} {
 			b.cfg.Backoff.ReenqueueDelays = config.ReenqueueDelays{
 				StepsInProcess: 300, WaitingForRetry: 300, EvaluatingResults: 300, WaitingForDependencies: 300,
+				EnqueuingSteps: 300, BlockedByFailures: 300,
 			}
 			*tt.delay(&b.cfg.Backoff.ReenqueueDelays) = look.delay
 			b.pass()

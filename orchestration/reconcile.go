@@ -195,7 +195,11 @@ func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 func (r *reconciler) unsettled(ctx context.Context) error {
 	var found map[string][]uuid.UUID
 	err := r.do(ctx, "find tasks that have stopped", func(ctx context.Context) (err error) {
-		found, err = postgres.FindUnsettled(ctx, r.pool, r.backoff().ReenqueueDelays.WaitingForDependencies.Duration(), r.events.Processing.BatchSize)
+		delays := r.backoff().ReenqueueDelays
+		found, err = postgres.FindUnsettled(ctx, r.pool, postgres.Unsettled{
+			Waiting: delays.WaitingForDependencies.Duration(), Enqueuing: delays.EnqueuingSteps.Duration(),
+			Blocked: delays.BlockedByFailures.Duration(),
+		}, r.events.Processing.BatchSize)
 		return err
 	})
 	if err != nil {

@@ -156,29 +156,52 @@ func ResendReports(ctx context.Context, db DB, resultsQueue string, rest Rest) (
 	return int(tag.RowsAffected()), nil
 }
 
-// Open tasks none of whose steps can move although none has failed, or all of
-// whose steps are over: a decision about them was lost. Normal operation leaves
-// none; the reconciler settles them again.
+// Open tasks whose state says that work goes on although no step can move, or
+// that nothing can although a step could: a decision about them was lost, or
+// somebody has changed a step by hand. Normal operation leaves none; the
+// reconciler settles them again.
 const unsettledSQL = `
 	select p.namespace, t.task_id
 	from tasker.tasks t
 	join tasker.templates p on p.template_id = t.template_id
-	where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually', 'blocked_by_failures')
-	and t.created_at <= now() - make_interval(secs => $1)
+	where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually', 'initializing')
 	and t.paused_at is null and not exists (select from tasker.gated_steps g where g.task_id = t.task_id)
-	and not exists (
-		select 1
-		from tasker.steps s
-		where s.task_id = t.task_id
-		and s.state not in ('pending', 'complete', 'error', 'cancelled', 'resolved_manually')
-	)
+	and case t.state
+		when 'blocked_by_failures' then
+			(select max(s.finished_at) from tasker.steps s where s.task_id = t.task_id) <= now() - make_interval(secs => $3::float8)
+			and exists (
+				select
+				from tasker.steps s
+				where s.task_id = t.task_id and s.state = 'pending' and s.gates is null and not exists (
+					select
+					from unnest(s.depends_on) d (ordinal)
+					join tasker.steps o on o.task_id = s.task_id and o.ordinal = d.ordinal
+					where o.state not in ('complete', 'resolved_manually') and not (o.tolerated and o.state in ('error', 'cancelled'))
+				)
+			)
+		else
+			t.created_at <= now() - make_interval(secs => case t.state when 'enqueuing_steps' then $2::float8 else $1::float8 end)
+			and not exists (
+				select
+				from tasker.steps s
+				where s.task_id = t.task_id and s.state not in ('pending', 'complete', 'error', 'cancelled', 'resolved_manually')
+			)
+	end
 	order by t.task_id
-	limit $2`
+	limit $4`
 
-// FindUnsettled returns, by namespace, open tasks at least rest old whose state
-// says that work goes on although no step can move.
-func FindUnsettled(ctx context.Context, db DB, rest time.Duration, limit int) (map[string][]uuid.UUID, error) {
-	rows, _ := db.Query(ctx, unsettledSQL, seconds(rest), limit)
+// Unsettled says how long tasks may rest in a state before the reconciler asks
+// whether they can move (orchestration.backoff.reenqueue_delays).
+type Unsettled struct {
+	Waiting   time.Duration // no step can move, since its creation
+	Enqueuing time.Duration // the same, of one that says a limit holds it
+	Blocked   time.Duration // a step could move, since its last step ended
+}
+
+// FindUnsettled returns, by namespace, open tasks whose state is not what their
+// steps say.
+func FindUnsettled(ctx context.Context, db DB, rest Unsettled, limit int) (map[string][]uuid.UUID, error) {
+	rows, _ := db.Query(ctx, unsettledSQL, seconds(rest.Waiting), seconds(rest.Enqueuing), seconds(rest.Blocked), limit)
 	found := map[string][]uuid.UUID{}
 	var namespace string
 	var task uuid.UUID
