@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -108,11 +107,7 @@ func (c *Client) CompleteStep(ctx context.Context, task, step string, result any
 	if err != nil {
 		return fmt.Errorf("%w: encode the result of step %s: %w", ErrInvalid, step, err)
 	}
-	err = c.operator().CompleteStep(ctx, operate.ParseStep(id, step), raw, operate.By(by))
-	if errors.Is(err, operate.ErrInvalid) {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return err
+	return invalid(c.operator().CompleteStep(ctx, operate.ParseStep(id, step), operate.Completion{Result: raw}, operate.By(by)))
 }
 
 // An Event is something that an operator did to a task.

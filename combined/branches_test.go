@@ -171,17 +171,23 @@ func TestBatches(t *testing.T) {
 		want, sum      string
 	}{
 		{
-			"all", "continue_on_failure", batchInput{25, 10, -1}, tasker.TaskComplete,
+			"all", "continue_on_failure",
+			batchInput{25, 10, -1},
+			tasker.TaskComplete,
 			"analyze:complete sum:complete work_001:complete work_002:complete work_003:complete", "300",
 		},
 		{"exact boundary", "continue_on_failure", batchInput{20, 10, -1}, tasker.TaskComplete, "analyze:complete sum:complete work_001:complete work_002:complete", "190"},
 		{"nothing to do", "continue_on_failure", batchInput{0, 10, -1}, tasker.TaskComplete, "analyze:complete sum:complete work_000:complete", "0"},
 		{
-			"a failure that others survive", "continue_on_failure", batchInput{30, 10, 5}, tasker.TaskError,
+			"a failure that others survive", "continue_on_failure",
+			batchInput{30, 10, 5},
+			tasker.TaskError,
 			"analyze:complete sum:complete work_001:error work_002:complete work_003:complete", "390",
 		},
 		{
-			"a failure set aside", "isolate", batchInput{30, 10, 5}, tasker.TaskComplete,
+			"a failure set aside", "isolate",
+			batchInput{30, 10, 5},
+			tasker.TaskComplete,
 			"analyze:complete sum:complete work_001:cancelled work_002:complete work_003:complete", "390",
 		},
 	}

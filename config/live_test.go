@@ -196,3 +196,28 @@ func TestFingerprints(t *testing.T) {
 		t.Errorf("hashes are %s, %s, %s", a["hash"], b["hash"], c["hash"])
 	}
 }
+
+// TestLoadsShareNothing: loads take turns with the memory of their trees, and
+// what they return has no part in it.
+func TestLoadsShareNothing(t *testing.T) {
+	t.Parallel()
+	const overlay = "[worker.system]\nworker_id = 'a${TASKER_WORKER_ID}'\n[orchestration.backoff]\ndefault_backoff_seconds = {0 = 2}"
+	opts := options(Test, overlay, "TASKER_WORKER_ID", "b")
+	want, err := Resolve(ContextComplete, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := load(t, ContextComplete, opts)
+	opts.Overlay = []byte("[worker.system]\nworker_id = 1\n[common.databse]\nurl = 'x'")
+	problems := report(t, ContextComplete, opts)
+	text := problems.Error()
+	for range 3 {
+		load(t, ContextComplete, options(Production, "", "DATABASE_URL", "postgres://db/x"))
+	}
+	if !reflect.DeepEqual(got, want.Config) {
+		t.Error("a configuration has changed since it was loaded")
+	}
+	if again := problems.Error(); again != text || !strings.Contains(text, "common.databse") {
+		t.Errorf("a report has changed from\n%s\nto\n%s", text, again)
+	}
+}

@@ -91,7 +91,10 @@ type Loaded struct {
 // An invalid configuration gives a [*Report] of everything that is wrong, files
 // that cannot be read a [*ReadError] each. Calls may run concurrently.
 func Load(c Context, opts Options) (*Config, error) {
-	loaded, err := Resolve(c, opts)
+	arena, _ := arenas.Get().(*tomltree.Arena)
+	defer arenas.Put(arena)
+	defer arena.Reset() // only the configuration is kept
+	loaded, err := resolveIn(arena, c, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +110,16 @@ func LoadForWorker(opts Options) (*Config, error) { return Load(ContextWorker, o
 // LoadCombined returns what both roles in one process need; see [Load].
 func LoadCombined(opts Options) (*Config, error) { return Load(ContextComplete, opts) }
 
+// arenas keep the memory of trees for the next [Load].
+var arenas = sync.Pool{New: func() any { return new(tomltree.Arena) }}
+
 // Resolve is [Load] with all there is to say about the result.
 func Resolve(c Context, opts Options) (*Loaded, error) {
+	return resolveIn(new(tomltree.Arena), c, opts)
+}
+
+// resolveIn is Resolve with the memory of an arena for the tree.
+func resolveIn(arena *tomltree.Arena, c Context, opts Options) (*Loaded, error) {
 	opts = opts.withDefaults()
 	from, err := findSource(opts)
 	if err != nil {
@@ -118,6 +129,7 @@ func Resolve(c Context, opts Options) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.arena = arena
 	merged, err := l.merge()
 	if err != nil {
 		return nil, err
@@ -139,6 +151,7 @@ type loader struct {
 	environment Environment // of the overlay; "" if a single file decides
 	from        source
 	opts        Options
+	arena       *tomltree.Arena
 	report      Report
 	sources     []string
 	secrets     []string
@@ -155,7 +168,7 @@ func (o Options) withDefaults() Options {
 }
 
 func newLoader(c Context, opts Options, from source) (*loader, error) {
-	l := &loader{context: c, opts: opts, from: from, secrets: schema().Secrets()}
+	l := &loader{context: c, opts: opts, arena: new(tomltree.Arena), from: from, secrets: schema().Secrets()}
 	name, key := opts.Environment, "environment"
 	if name == "" && !opts.Offline {
 		name, _ = opts.LookupEnv("TASKER_ENV")
@@ -188,7 +201,7 @@ func (l *loader) merge() (*tomltree.Value, error) {
 		merged, err = l.settle(merged)
 	}
 	if err == nil && l.opts.Overlay != nil {
-		merged = l.lay(merged, "overlay", "", l.opts.Overlay)
+		merged = l.lay(merged, "overlay", "", slices.Clone(l.opts.Overlay)) // the tree shares its memory
 	}
 	return merged, err
 }
@@ -245,7 +258,7 @@ func (l *loader) lay(merged *tomltree.Value, name, section string, data []byte) 
 	if merged == nil {
 		return tree
 	}
-	merged, problems := tomltree.Merge(merged, tree)
+	merged, problems := l.arena.Merge(merged, tree)
 	l.report.Add(problems...)
 	return merged
 }
@@ -264,7 +277,7 @@ func (l *loader) missingOverlays() {
 // parse reads one file of a section, "" standing for any, and returns it in the
 // canonical form: its own sections only, and environment below common.
 func (l *loader) parse(name, section string, data []byte) *tomltree.Value {
-	tree, problems := tomltree.Parse(name, data, l.secrets...)
+	tree, problems := l.arena.Parse(name, data, l.secrets...)
 	l.report.Add(problems...)
 	l.broken = l.broken || len(problems) > 0
 	if converted, ok := l.convert(tree, section); ok {
@@ -302,7 +315,7 @@ func (l *loader) liftEnvironment(tree *tomltree.Value, section string) *tomltree
 	}
 	inner := tree.Lookup("common", "environment")
 	if inner == nil {
-		lifted, problems := tomltree.Merge(outer.Nest("common", "environment"), tree)
+		lifted, problems := l.arena.Merge(outer.Nest("common", "environment"), tree)
 		l.report.Add(problems...)
 		return lifted
 	}

@@ -116,16 +116,19 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	if lease != nil {
 		g.Go(func() error { return lease.keep(ctx) })
 	}
-	reports := eventsystem.NewSignal()
+	reports, scheduled := eventsystem.NewSignal(), eventsystem.NewSignal()
 	gates := &gatekeeper{
 		pool: sys.Pool, results: sys.Names.Results(), reports: reports, wake: p.gates, most: p.most(),
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(), pause: p.ops.Pause, log: sys.Log,
 	}
 	door := newDoorkeeper(sys, cfg, p.ops.Pause)
+	bulk := newOperations(sys, cfg)
 	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
 		listener := sys.Listener(map[string]*eventsystem.Signal{
 			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
-			postgres.GatesChannel: l.all,
+			postgres.GatesChannel:         l.all,
+			sys.Names.SchedulesChannel():  scheduled,
+			sys.Names.OperationsChannel(): bulk.wake,
 		}, listenerSettings(sys, cfg))
 		g.Go(func() error { listener.Run(ctx); return nil })
 	}
@@ -142,9 +145,11 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	g.Go(func() error { p.applyStored(ctx, reports); return nil })
 	g.Go(func() error { gates.run(ctx); return nil })
 	g.Go(func() error { door.run(ctx); return nil })
+	g.Go(func() error { newFirer(sys, cfg).Run(ctx, scheduled); return nil })
 	g.Go(func() error { p.ops.Run(ctx); return nil })
 	g.Go(func() error { r.run(ctx); return nil })
 	g.Go(func() error { l.run(ctx); return nil })
+	g.Go(func() error { bulk.run(ctx); return nil })
 	g.Go(func() error { r.ops.Run(ctx); return nil })
 	keeper := newHousekeeper(sys, cfg, p.failures)
 	g.Go(func() error { keeper.run(ctx); return nil })

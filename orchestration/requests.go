@@ -113,7 +113,7 @@ func (d *doorkeeper) accept(ctx context.Context, queue string, letters []postgre
 	if len(wanted) == 0 {
 		return nil
 	}
-	err := postgres.InTx(ctx, d.pool, func(tx postgres.DB) error {
+	err := postgres.InTx(ctx, d.pool, func(tx postgres.Pool) error {
 		if _, err := intake.Defer(ctx, tx, d.catalog, wanted); err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (d *doorkeeper) refuse(ctx context.Context, queue string, l postgres.Letter
 // expand gives tasks their steps.
 func (d *doorkeeper) expand(ctx context.Context, rest time.Duration) (int, error) {
 	var expanded intake.Accepted
-	err := postgres.InTx(ctx, d.pool, func(tx postgres.DB) (err error) {
+	err := postgres.InTx(ctx, d.pool, func(tx postgres.Pool) (err error) {
 		expanded, err = intake.Expand(ctx, tx, d.catalog, rest, d.most)
 		return err
 	})

@@ -37,6 +37,7 @@ migrations                        : github.com/jackc/pgx/v5/* github.com/pressly
 # What both roles stand on, from the bottom up.
 internal/common/taskid            : github.com/google/uuid
 internal/common/state             : .
+internal/common/cron              :
 internal/common/templates         : . config go.yaml.in/yaml/v3 github.com/santhosh-tekuri/jsonschema/v6
 internal/common/expansion         : . config internal/common/taskid internal/common/templates
 internal/common/backoff           : . config internal/common/templates
@@ -54,6 +55,7 @@ internal/common/catalog           : . config internal/common/messaging internal/
 internal/common/events            : . internal/common/catalog internal/common/outcome internal/common/postgres internal/common/publisher internal/common/templates github.com/google/uuid
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
 internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
+internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
 internal/common/web               : . config internal/common/health internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*

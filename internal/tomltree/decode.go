@@ -33,7 +33,7 @@ func (s *Schema) Decode(tree *Value, into any) (unsure []string, problems []Prob
 type decoder struct {
 	schema   *Schema
 	path     []string
-	aside    *aside // nil where the effective value is decoded
+	aside    aside // zero where the effective value is decoded
 	unsure   []string
 	problems []Problem
 }
@@ -72,16 +72,16 @@ func (d *decoder) table(plan *structPlan, t *Value, into reflect.Value) {
 func (d *decoder) field(f *fieldPlan, v *Value, into reflect.Value) {
 	d.value(f, v, into)
 	for under := v.under; under != nil; under = under.under {
-		d.check(f, under, &aside{top: v})
+		d.check(f, under, aside{top: v})
 	}
 	if v.expanded != nil && v.expanded.fallback != nil {
-		d.check(f, v.withText(*v.expanded.fallback), &aside{top: v, fallback: true})
+		d.check(f, v.withText(*v.expanded.fallback), aside{top: v, fallback: true})
 	}
 }
 
 // check decodes v for its problems only.
-func (d *decoder) check(f *fieldPlan, v *Value, why *aside) {
-	if d.aside != nil {
+func (d *decoder) check(f *fieldPlan, v *Value, why aside) {
+	if d.aside.top != nil {
 		return
 	}
 	d.aside = why
@@ -90,7 +90,7 @@ func (d *decoder) check(f *fieldPlan, v *Value, why *aside) {
 		into = reflect.New(f.typ).Elem()
 	}
 	d.value(f, v, into)
-	d.aside = nil
+	d.aside = aside{}
 }
 
 // withText returns string v as if text had been written.
@@ -185,14 +185,16 @@ func (d *decoder) mapping(f *fieldPlan, v *Value, into reflect.Value) {
 }
 
 func (d *decoder) slice(f *fieldPlan, v *Value, into reflect.Value) {
-	list, problems := v.Listed(dotted(d.path))
-	if len(problems) > 0 {
+	if v.kind == Table {
+		list, problems := v.Listed(dotted(d.path))
 		for _, p := range problems {
 			d.problem(v, p)
 		}
-		return
+		if len(problems) > 0 {
+			return
+		}
+		v = list
 	}
-	v = list
 	if !d.is(f, v, Array) {
 		return
 	}
@@ -357,7 +359,7 @@ func (d *decoder) problem(v *Value, p Problem) {
 	}
 	d.doubt(p.Key)
 	top := v
-	if d.aside != nil {
+	if d.aside.top != nil {
 		top = d.aside.top
 		d.explain(&p)
 	}
@@ -369,7 +371,7 @@ func (d *decoder) problem(v *Value, p Problem) {
 
 // doubt notes that the key in effect has no sound value.
 func (d *decoder) doubt(key string) {
-	if d.aside == nil {
+	if d.aside.top == nil {
 		d.unsure = append(d.unsure, key)
 	}
 }

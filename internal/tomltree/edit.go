@@ -75,7 +75,7 @@ type Statement struct {
 // Outline lists the statements of a document that [Parse] takes without a
 // problem, and that begins with no byte order mark.
 func Outline(data []byte) []Statement {
-	p := &parser{Parser: new(unstable.Parser), file: &file{src: string(data)}}
+	p := &parser{Parser: new(unstable.Parser), arena: new(Arena), file: &file{src: string(data)}}
 	p.Reset(data)
 	var list []Statement
 	for p.NextExpression() {

@@ -73,6 +73,9 @@ func (x *expander) value(v *Value) *Value {
 	}
 	for i := range v.entries {
 		e := &v.entries[i]
+		if e.value.isPlain() {
+			continue
+		}
 		key := e.key
 		if v.kind == Array {
 			key = strconv.Itoa(i)
@@ -101,6 +104,11 @@ func (x *expander) value(v *Value) *Value {
 		out = &copied
 	}
 	return out
+}
+
+// isPlain reports whether there is nothing in v that could be expanded.
+func (v *Value) isPlain() bool {
+	return v.under == nil && v.kind < Array && (v.kind != String || strings.IndexByte(v.text, '$') < 0)
 }
 
 func (x *expander) text(v *Value) *Value {

@@ -7,18 +7,29 @@ package tomltree
 //
 // A table and a scalar under one key are a problem that names both places, and
 // the base stays.
-func Merge(base, over *Value) (*Value, []Problem) {
-	var m merger
+func Merge(base, over *Value) (*Value, []Problem) { return new(Arena).Merge(base, over) }
+
+// Merge is [Merge] with the memory of a.
+func (a *Arena) Merge(base, over *Value) (*Value, []Problem) {
+	m := merger{arena: a}
 	return m.tables(base, over), m.problems
 }
 
 type merger struct {
+	arena    *Arena
 	path     []string
 	problems []Problem
 }
 
 func (m *merger) tables(base, over *Value) *Value {
-	out := base.withEntries(append(make([]entry, 0, len(base.entries)+len(over.entries)), base.entries...))
+	added := 0
+	for i := range over.entries {
+		if base.find(over.entries[i].key) == nil {
+			added++
+		}
+	}
+	out := m.arena.copy(base)
+	out.entries = append(m.arena.room(len(base.entries)+added), base.entries...)
 	for _, e := range over.entries {
 		below := out.find(e.key)
 		if below == nil {
@@ -31,9 +42,9 @@ func (m *merger) tables(base, over *Value) *Value {
 			below.value = m.tables(below.value, e.value)
 			m.path = m.path[:len(m.path)-1]
 		case e.value.kind != Table && below.value.kind != Table, e.value.kind == Array, below.value.kind == Array:
-			v := *e.value
+			v := m.arena.copy(e.value)
 			v.under = below.value
-			e.value = &v
+			e.value = v
 			*below = e
 		default:
 			m.clash(below, e)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -15,11 +16,17 @@ import (
 // keys in mask, at any depth, are never shown when a problem prints a line.
 //
 // The tree is never nil: beside problems it holds what could be read. A byte
-// order mark and CRLF line ends are accepted.
+// order mark and CRLF line ends are accepted. The tree shares the memory of data,
+// which must not be changed any more.
 func Parse(name string, data []byte, mask ...string) (*Value, []Problem) {
-	src := strings.TrimPrefix(string(data), "\ufeff")
+	return new(Arena).Parse(name, data, mask...)
+}
+
+// Parse is [Parse] with the memory of a.
+func (a *Arena) Parse(name string, data []byte, mask ...string) (*Value, []Problem) {
+	src := strings.TrimPrefix(unsafe.String(unsafe.SliceData(data), len(data)), "\ufeff") //nolint:gosec // data does not change
 	scanner, _ := scanners.Get().(*unstable.Parser)
-	p := &parser{Parser: scanner, file: &file{name: name, src: src, mask: mask}}
+	p := &parser{Parser: scanner, arena: a, file: &file{name: name, src: src, mask: mask}}
 	p.reserve()
 	p.Reset(data[len(data)-len(src):])
 	root := p.newTable(byHeader, 0, 0)
@@ -37,9 +44,8 @@ type parser struct {
 	*unstable.Parser
 
 	file     *file
-	within   string  // the dotted path of the table that lines add to
-	slab     []Value // values not handed out yet
-	entries  []entry // the same for entries
+	within   string // the dotted path of the table that lines add to
+	arena    *Arena
 	problems []Problem
 }
 
@@ -139,6 +145,7 @@ func (p *parser) header(root *Value, node *unstable.Node) *Value {
 	switch {
 	case e == nil:
 		t := p.newTable(byHeader, span.start, span.end)
+		t.entries = p.arena.room(p.keysFrom(span.end))
 		p.add(table, key, name, t)
 		return t
 	case e.value.kind == Table && e.value.role == byPath:
@@ -335,7 +342,7 @@ func (p *parser) keyText(key *unstable.Node) string {
 
 func (p *parser) add(table *Value, key *unstable.Node, name string, v *Value) {
 	if table.entries == nil {
-		table.entries = p.newEntries()
+		table.entries = p.arena.room(4)
 	}
 	table.entries = append(table.entries, entry{key: name, start: key.Raw.Offset, end: end(key), value: v})
 }
@@ -356,29 +363,23 @@ func (p *parser) newTable(r role, start, end uint32) *Value {
 // reserve makes room for the values and entries of the file: one for each key,
 // and for each table half as many again as the inner parts of headers may need.
 func (p *parser) reserve() {
-	tables := strings.Count(p.file.src, "\n[")
+	tables := strings.Count(p.file.src, "[")
 	values := strings.Count(p.file.src, "=") + tables + tables/2 + 4
-	p.slab = make([]Value, values)
-	p.entries = make([]entry, values+tables)
+	p.arena.reserve(values, values)
 }
 
-// newEntries returns room for the entries of a small table.
-func (p *parser) newEntries() []entry {
-	const room = 4
-	if len(p.entries) < room {
-		p.entries = make([]entry, 8*room)
+// keysFrom returns how many keys the table has whose header ends at the offset
+// at, about.
+func (p *parser) keysFrom(at uint32) int {
+	rest := p.file.src[at:]
+	if end := strings.Index(rest, "\n["); end >= 0 {
+		rest = rest[:end]
 	}
-	list := p.entries[:0:room]
-	p.entries = p.entries[room:]
-	return list
+	return strings.Count(rest, "=")
 }
 
 func (p *parser) newValue(kind Kind, start, end uint32) *Value {
-	if len(p.slab) == 0 {
-		p.slab = make([]Value, 16)
-	}
-	v := &p.slab[0]
-	p.slab = p.slab[1:]
+	v := p.arena.value()
 	v.kind, v.file, v.start, v.end = kind, p.file, start, end
 	return v
 }

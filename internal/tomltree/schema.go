@@ -34,9 +34,10 @@ import (
 //
 // A Schema may be used concurrently.
 type Schema struct {
-	plan   *structPlan
-	root   *Node
-	fields []Field
+	plan    *structPlan
+	root    *Node
+	fields  []Field
+	secrets map[string]bool // by key
 }
 
 // A Format is a rule for strings that a tag cannot spell out.
@@ -100,7 +101,13 @@ func (n *Node) child(key string) *Node {
 func NewSchema(t reflect.Type, formats map[string]Format) *Schema {
 	p := planner{formats: formats}
 	node := &Node{Kind: Section, Field: Field{Type: t}}
-	return &Schema{plan: p.structPlan(t, node), root: node, fields: p.fields}
+	s := &Schema{plan: p.structPlan(t, node), root: node, fields: p.fields, secrets: map[string]bool{}}
+	for _, f := range p.fields {
+		if f.Secret {
+			s.secrets[f.Key] = true
+		}
+	}
+	return s
 }
 
 // Fields lists the leaves in the order of the Go fields. Lists of tables have
@@ -122,14 +129,7 @@ func (s *Schema) Secrets() []string {
 }
 
 // IsSecret reports whether a dotted key holds a secret.
-func (s *Schema) IsSecret(key string) bool {
-	for i := range s.fields {
-		if s.fields[i].Secret && s.fields[i].Key == key {
-			return true
-		}
-	}
-	return false
-}
+func (s *Schema) IsSecret(key string) bool { return s.secrets[key] }
 
 // structPlan is a struct type with its fields, those of embedded structs
 // included.

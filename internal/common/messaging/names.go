@@ -54,6 +54,10 @@ func (n Names) StepsChannel(namespace string) string {
 	return n.cfg.WorkerNamespace + "_ready." + namespace
 }
 
+// SchedulesChannel is the channel that tells the orchestrators of a change of the
+// schedules.
+func (n Names) SchedulesChannel() string { return n.cfg.OrchestrationNamespace + "_schedules" }
+
 // ResultsChannel is the channel that wakes the orchestrators.
 func (n Names) ResultsChannel() string { return n.cfg.OrchestrationNamespace + "_ready" }
 
@@ -76,3 +80,7 @@ func (n Names) Finalizations() string { return n.cfg.OrchestrationQueues.TaskFin
 // RequestsChannel is the channel that wakes the orchestrators for what is in
 // these two queues.
 func (n Names) RequestsChannel() string { return n.cfg.OrchestrationNamespace + "_requests" }
+
+// OperationsChannel is the channel that wakes an orchestrator to work off what
+// operators do to many tasks.
+func (n Names) OperationsChannel() string { return n.cfg.OrchestrationNamespace + "_operations" }

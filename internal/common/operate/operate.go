@@ -186,35 +186,41 @@ var stepKinds = map[state.StepEvent]string{
 // its attempts. A task in error is open again. Errors are those of
 // [Operator.Task].
 func (o *Operator) RetryStep(ctx context.Context, step Step, by By) error {
-	return o.step(ctx, step, state.StepRetry, by, nil)
+	return o.step(ctx, step, state.StepRetry, by, Completion{})
 }
 
 // ResolveStep declares a step done, without a result; the steps that depend on it
 // go on. A handler that runs is told to stop.
 func (o *Operator) ResolveStep(ctx context.Context, step Step, by By) error {
-	return o.step(ctx, step, state.StepResolve, by, nil)
+	return o.step(ctx, step, state.StepResolve, by, Completion{})
 }
 
 // MaxResult is the largest result of a step, in bytes of JSON.
 const MaxResult = 4 << 20
 
-// CompleteStep completes a step with a result, any JSON, that the steps that
-// depend on it see as if the handler had returned it.
-func (o *Operator) CompleteStep(ctx context.Context, step Step, result json.RawMessage, by By) error {
+// A Completion is what completes a step by hand.
+type Completion struct {
+	Result   json.RawMessage // any JSON; what the steps that depend on it see
+	Metadata json.RawMessage // kept in the audit; nil: none
+}
+
+// CompleteStep completes a step with a result that the steps that depend on it
+// see as if the handler had returned it.
+func (o *Operator) CompleteStep(ctx context.Context, step Step, c Completion, by By) error {
 	switch {
-	case !json.Valid(result):
+	case !json.Valid(c.Result):
 		return fmt.Errorf("%w: the result of step %s is not valid JSON", ErrInvalid, step)
-	case len(result) > MaxResult:
-		return fmt.Errorf("%w: the result of step %s has %d bytes; at most %d are allowed", ErrInvalid, step, len(result), MaxResult)
+	case len(c.Result) > MaxResult:
+		return fmt.Errorf("%w: the result of step %s has %d bytes; at most %d are allowed", ErrInvalid, step, len(c.Result), MaxResult)
 	}
-	err := o.step(ctx, step, state.StepComplete, by, result)
+	err := o.step(ctx, step, state.StepComplete, by, c)
 	if postgres.IsDataError(err) {
 		return fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))
 	}
 	return err
 }
 
-func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, by By, result json.RawMessage) error {
+func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, by By, c Completion) error {
 	return o.locked(ctx, step.Task, func(ctx context.Context, db postgres.DB, s postgres.Standing) error {
 		found, err := step.Find(ctx, db)
 		if err != nil {
@@ -224,7 +230,7 @@ func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, b
 			return err
 		}
 		tasks := []uuid.UUID{s.Task}
-		if err := change(ctx, db, postgres.StepRef{Task: s.Task, Ordinal: found.Ordinal}, event, result); err != nil {
+		if err := change(ctx, db, postgres.StepRef{Task: s.Task, Ordinal: found.Ordinal}, event, c.Result); err != nil {
 			return err
 		}
 		if s.State == tasker.TaskError {
@@ -236,6 +242,9 @@ func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, b
 			return err
 		}
 		a := action{tasks: tasks, by: by, detail: map[string]any{"from": found.State}}
+		if c.Metadata != nil {
+			a.detail["metadata"] = c.Metadata
+		}
 		return record(ctx, db, a, found.Ordinal, stepKinds[event])
 	})
 }
@@ -293,7 +302,7 @@ const tries = 5
 func (o *Operator) locked(ctx context.Context, id uuid.UUID, do func(context.Context, postgres.DB, postgres.Standing) error) error {
 	var namespace string
 	transaction := func() error {
-		return postgres.InTx(ctx, o.Pool, func(db postgres.DB) error {
+		return postgres.InTx(ctx, o.Pool, func(db postgres.Pool) error {
 			standings, err := postgres.LockStandings(ctx, db, []uuid.UUID{id})
 			if err != nil {
 				return err

@@ -37,8 +37,9 @@ type Pool interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// InTx runs do in a transaction, which commits unless do fails.
-func InTx(ctx context.Context, pool Pool, do func(DB) error) error {
+// InTx runs do in a transaction, which commits unless do fails. Within a
+// transaction that is a savepoint.
+func InTx(ctx context.Context, pool Pool, do func(tx Pool) error) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return do(tx) })
 }
 

@@ -36,3 +36,12 @@ func IsUnavailable(err error) bool {
 	_, broken := errors.AsType[net.Error](err)
 	return broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
+
+// IsTransient reports whether the same may succeed later: see [IsUnavailable];
+// or another transaction was in the way.
+func IsTransient(err error) bool {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && (pgErr.Code[:2] == "40" || pgErr.Code[:2] == "55") {
+		return true // transaction rollback, object not in prerequisite state
+	}
+	return IsUnavailable(err)
+}

@@ -18,5 +18,14 @@ func operatorStatements() map[string]string {
 		"resumeTasksSQL":   resumeTasksSQL,
 		"troubleSQL":       troubleSQL,
 		"unholdStepsSQL":   unholdStepsSQL,
+
+		"countSelectedSQL":   countSelectedSQL,
+		"findOperationSQL":   findOperationSQL,
+		"insertOperationSQL": insertOperationSQL,
+		"listOperationsSQL":  listOperationsSQL,
+		"listSelectedSQL":    listSelectedSQL,
+		"lockOperationSQL":   lockOperationSQL,
+		"nextOperationSQL":   nextOperationSQL,
+		"saveOperationSQL":   saveOperationSQL,
 	}
 }

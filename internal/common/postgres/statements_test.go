@@ -31,6 +31,7 @@ const (
 // of the function that builds them.
 func statements() map[string]string {
 	all := operatorStatements()
+	maps.Copy(all, scheduleStatements())
 	maps.Copy(all, housekeepingStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
@@ -128,13 +129,15 @@ func statements() map[string]string {
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "namespaceRoomSQL", "saysSQL", "snapshotSQL", // parts of statements
+	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "namespaceRoomSQL", "operationColumnsSQL", "saysSQL",
+	"selectedSQL", "snapshotSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }
 
 // seldom are the statements that look at whole tables or that nobody waits for;
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
+	"countSelectedSQL", "listSelectedSQL", // bulk operations, with the planner of its own
 	"findSQL",                                            // after a crash of the server
 	"namespaceUseSQL",                                    // for people
 	"listTasksSQL",                                       // for people: the newest that match, found by walking the key

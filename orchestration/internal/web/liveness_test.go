@@ -20,7 +20,7 @@ import (
 
 // deadlines stands in for a database: it tells how much time a query is given.
 type deadlines struct {
-	postgres.DB
+	postgres.Pool
 	left chan time.Duration
 }
 

@@ -72,4 +72,5 @@ func (s *service) routes(api *web.API) {
 		Summary: "Take a limit away that was set here", Detail: "What templates say holds again.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.removeLimit)
+	s.operatorRoutes(api)
 }

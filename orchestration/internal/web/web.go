@@ -16,14 +16,16 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/state"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
 // Deps are what the API stands on.
 type Deps struct {
-	DB       postgres.DB
+	DB       postgres.Pool
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
@@ -88,6 +90,8 @@ func codeOf(err error) web.Code {
 		{errLimit, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrTaskOver, web.Conflict},
+		{operate.ErrInvalid, web.BadRequest},
+		{state.ErrRefused, web.Conflict},
 	} {
 		if errors.Is(err, known.err) {
 			return known.code
