@@ -59,6 +59,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newSignalCommand(env),
 		newTemplateCommand(env),
 		newLimitCommand(env),
+		newScheduleCommand(env),
 		newDBCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),

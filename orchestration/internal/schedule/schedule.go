@@ -78,7 +78,7 @@ func (f *Firer) rest(ctx context.Context) time.Duration {
 // Fire fires up to a batch of schedules that are due and returns how many.
 func (f *Firer) Fire(ctx context.Context) (int, error) {
 	var plans []plan
-	var namespaces []string
+	var channels []string
 	err := postgres.InTx(ctx, f.DB, func(tx postgres.Pool) error {
 		due, err := postgres.LockDueSchedules(ctx, tx, batch)
 		if err != nil || len(due) == 0 {
@@ -92,7 +92,7 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 				starts = append(starts, start{plan: &plans[i], at: at})
 			}
 		}
-		if namespaces, err = f.create(ctx, tx, starts); err != nil {
+		if channels, err = f.create(ctx, tx, starts); err != nil {
 			return err
 		}
 		fired := make([]postgres.Fired, len(plans))
@@ -104,8 +104,8 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, namespace := range namespaces {
-		f.Notifier.Wake(f.Names.StepsChannel(namespace))
+	for _, channel := range channels {
+		f.Notifier.Wake(channel)
 	}
 	for i := range plans {
 		if p := &plans[i]; p.LastError != "" {
@@ -121,9 +121,9 @@ type start struct {
 	at   time.Time
 }
 
-// create creates the tasks of all starts and records them. When one is refused
-// the halves are tried apart, so that it fails alone.
-func (f *Firer) create(ctx context.Context, tx postgres.Pool, starts []start) (namespaces []string, err error) {
+// create creates the tasks of all starts, records them and returns what to notify
+// of them. When one is refused the halves are tried apart, so that it fails alone.
+func (f *Firer) create(ctx context.Context, tx postgres.Pool, starts []start) (channels []string, err error) {
 	if len(starts) == 0 {
 		return nil, nil
 	}
@@ -141,7 +141,7 @@ func (f *Firer) create(ctx context.Context, tx postgres.Pool, starts []start) (n
 		for i, s := range starts {
 			s.plan.created(s.at, accepted.IDs[i])
 		}
-		return accepted.Namespaces, nil
+		return accepted.Channels(f.Names), nil
 	case ctx.Err() != nil || postgres.IsTransient(err):
 		return nil, err
 	case len(starts) == 1:

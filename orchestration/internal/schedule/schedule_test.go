@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -290,6 +291,9 @@ func TestCrashWhileFiring(t *testing.T) {
 	p.exec(`select pg_terminate_backend($1)`, pid)
 	if err := <-died; err == nil || !postgres.IsTransient(err) {
 		t.Errorf("the firer got %v", err)
+	}
+	for p.text(`select count(*)::text from pg_stat_activity where pid = $1`, pid) != "0" {
+		runtime.Gosched() // the server says goodbye before it lets go of the locks
 	}
 	if _, err := holder.Exec(t.Context(), `select pg_advisory_unlock(1)`); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/schedules"
 	"github.com/tasker-systems/tasker-go/internal/common/state"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
@@ -55,6 +56,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
 	})
 	s.routes(api)
+	s.scheduleRoutes(api)
 	info := web.Info{
 		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
 	}
@@ -88,6 +90,8 @@ func codeOf(err error) web.Code {
 		{catalog.ErrUnknownTemplate, web.UnknownTemplate},
 		{intake.ErrInvalid, web.BadRequest},
 		{errLimit, web.BadRequest},
+		{schedules.ErrInvalid, web.BadRequest},
+		{postgres.ErrExists, web.Conflict},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrTaskOver, web.Conflict},
 		{operate.ErrInvalid, web.BadRequest},
