@@ -129,6 +129,7 @@ func TestLateResult(t *testing.T) {
 		for range 2 {
 			enginetest.Receive(t, returned)
 		}
+		e.Wait(completed)
 		e.Stop() // whatever was reported is applied
 		task := e.Wait(cancelled)
 		if task.State != tasker.TaskCancelled || task.Step("a").Result != nil {
