@@ -20,8 +20,8 @@ import (
 func newTaskCommand(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Create tasks and follow them",
-		Long:  "Create tasks and follow them, through the HTTP API of an orchestrator.",
+		Short: "Create tasks, follow them and change their course",
+		Long:  "Create tasks, follow them and change their course, through the HTTP API of an\norchestrator.",
 	}
 	cmd.AddCommand(
 		newTaskCreateCommand(env),
@@ -30,6 +30,7 @@ func newTaskCommand(env Env) *cobra.Command {
 		newTaskWaitCommand(env),
 		newTaskWatchCommand(env),
 	)
+	cmd.AddCommand(operatorCommands(env)...)
 	return cmd
 }
 

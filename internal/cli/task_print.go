@@ -69,6 +69,11 @@ func outcomeOf(step *apiclient.Step) string {
 	if len(step.Results) == 0 && step.Error != nil {
 		text = step.Error.Message
 	}
+	return oneLine(text)
+}
+
+// oneLine shortens a text to what a table shows.
+func oneLine(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > longestOutcome {
 		text = string(runes[:longestOutcome-1]) + "…"
