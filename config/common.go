@@ -209,8 +209,9 @@ type Queues struct {
 	// does not say. Raise it for throughput, lower it to spread work evenly.
 	DefaultBatchSize int `toml:"default_batch_size" range:"1..1000"`
 
-	// MaxBatchSize is the most messages any read takes. Raise it together with
-	// the batch sizes it would cut.
+	// MaxBatchSize is the most messages any read takes, whatever its own batch size
+	// says; under load fifty reads travel together. Raise it together with the
+	// batch sizes it would cut.
 	MaxBatchSize int `toml:"max_batch_size" range:"1..10000"`
 
 	// DefaultVisibilityTimeout is how long a message that was read stays hidden
@@ -255,8 +256,9 @@ type OrchestrationQueues struct {
 
 // PGMQ is how the pgmq backend behaves.
 type PGMQ struct {
-	// PollInterval is how long a reader sleeps after an empty read. Lower it for
-	// latency without notifications, raise it to spare the database.
+	// PollInterval is how long a reader without notifications sleeps after an
+	// empty read, unless a section of its own says that: the readers of
+	// orchestrators' queues. Lower it for latency, raise it to spare the database.
 	PollInterval Milliseconds `toml:"poll_interval_ms" range:"10..10000"`
 
 	// ShutdownTimeout is how long messages in flight may take after a stop.

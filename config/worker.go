@@ -56,16 +56,18 @@ type EventDriven struct {
 	// event system says. Turn it off behind a transaction-pooling proxy.
 	Enabled bool `toml:"enabled"`
 
-	// DeploymentMode is the mode the worker asks for. It must equal the event
-	// system's.
+	// DeploymentMode is the mode the worker asks for; it decides whether it
+	// listens, where the event system's decides whether it polls. It must equal
+	// the event system's.
 	DeploymentMode DeploymentMode `toml:"deployment_mode" enum:"Hybrid|EventDrivenOnly|PollingOnly"`
 
-	// HealthMonitoringEnabled says whether the listening connection is watched.
-	// Turn it off where the server reports lost connections itself.
+	// HealthMonitoringEnabled says whether the listening connection is watched,
+	// and shows in the health of the process. Turn it off where the server reports
+	// lost connections itself.
 	HealthMonitoringEnabled bool `toml:"health_monitoring_enabled"`
 
-	// HealthCheckInterval is how often it is looked at. Lower it to reconnect
-	// sooner.
+	// HealthCheckInterval is how often it is probed, whatever it hears. Lower it
+	// to reconnect sooner.
 	HealthCheckInterval Seconds `toml:"health_check_interval_seconds" range:"1..3600"`
 }
 
@@ -104,22 +106,26 @@ type TaskSweeper struct {
 	ProcessableStates []tasker.TaskState `toml:"processable_states" len:"1.." enum:"pending|initializing|enqueuing_steps|steps_in_process|evaluating_results|waiting_for_dependencies|waiting_for_retry|blocked_by_failures|complete|error|cancelled|resolved_manually"`
 }
 
-// Listener is a connection that receives notifications.
+// Listener is a connection that receives notifications, and the subscription on
+// it. The worker has a table for each: worker.system.listener supervises the
+// connection, worker.event_system.metadata.listener is the subscription.
 type Listener struct {
-	// BatchProcessing says whether one wake-up takes all that wait. Turn it off
-	// to handle each notification by itself.
+	// BatchProcessing says whether one wake-up takes all that wait. Where either
+	// table turns it off, each notification leads to a read of its own.
 	BatchProcessing bool `toml:"batch_processing"`
 
-	// ConnectionTimeout is how long connecting may take. Raise it for a distant
-	// server.
+	// ConnectionTimeout is how long connecting, or subscribing, may take. Raise it
+	// for a distant server.
 	ConnectionTimeout Seconds `toml:"connection_timeout_seconds" range:"1..300"`
 
-	// EventTimeout is how long silence lasts before the connection is probed.
-	// Lower it where connections die unnoticed.
+	// EventTimeout is how long silence lasts before the connection is probed; for
+	// the subscription, before its queues are read all the same. Lower it where
+	// connections die unnoticed.
 	EventTimeout Seconds `toml:"event_timeout_seconds" range:"1..3600"`
 
 	// MaxRetryAttempts is how often it reconnects before the worker falls back to
-	// polling. Raise it on an unsteady network.
+	// polling; for the subscription, how often it is repeated before the connection
+	// is given up. Raise it on an unsteady network.
 	MaxRetryAttempts int `toml:"max_retry_attempts" range:"0..100"`
 
 	// RetryInterval is the pause between these attempts. Raise it to spare a
@@ -131,15 +137,18 @@ type Listener struct {
 type ListenerSupervisor struct {
 	Listener
 
-	// HealthCheckInterval is how often the listener is probed. Lower it to
-	// notice trouble earlier.
+	// HealthCheckInterval is how often a listener that has fallen back to polling
+	// tries to connect. Lower it to listen again earlier.
 	HealthCheckInterval Seconds `toml:"health_check_interval_seconds" range:"1..3600"`
 }
 
-// QueueConfig is how step messages are read straight from their queues.
+// QueueConfig is how step messages are read straight from their queues: where
+// nothing notifies, because the mode is PollingOnly, event_driven is off or the
+// listener has fallen back to polling.
 type QueueConfig struct {
-	// BatchSize is the most messages one read takes. Raise it for throughput,
-	// lower it to spread steps evenly over workers.
+	// BatchSize is the most messages one read takes, and the most results one
+	// report stores; under load fifty of each travel together. Raise it for
+	// throughput, lower it to spread steps evenly over workers.
 	BatchSize int `toml:"batch_size" range:"1..1000"`
 
 	// PollingInterval is how long a reader sleeps after an empty read. Lower it
@@ -154,14 +163,16 @@ type QueueConfig struct {
 // ResourceLimits are the limits above which the worker claims nothing. The tree
 // has two of them, and the smaller value counts.
 type ResourceLimits struct {
-	// MaxCPU is the share of the processors in use. Lower it on shared machines.
+	// MaxCPU is the share of the processors that the process has used for some
+	// seconds; 100 is no limit. Lower it on shared machines.
 	MaxCPU Percent `toml:"max_cpu_percent" range:"1..100"`
 
-	// MaxMemory is the memory in use. Set it below the container's limit.
+	// MaxMemory is the memory that the process uses for Go. Set it below the
+	// container's limit.
 	MaxMemory Megabytes `toml:"max_memory_mb" range:"256..65536"`
 
-	// MaxDatabaseConnections is the worker's share of the connection pool. Raise
-	// it when handlers use the database much.
+	// MaxDatabaseConnections is the worker's share of the connection pool: the
+	// most operations of its own at once. Raise it with the number of namespaces.
 	MaxDatabaseConnections int `toml:"max_database_connections" range:"1..1000"`
 
 	// MaxQueueConnections is the most queues read at once. Raise it with the
@@ -190,8 +201,9 @@ type HealthMonitoring struct {
 	// earlier.
 	HealthCheckInterval Seconds `toml:"health_check_interval_seconds" range:"1..3600"`
 
-	// ErrorRateThreshold is the share of failed steps above which the worker is
-	// degraded. Raise it where failures are part of the work.
+	// ErrorRateThreshold is the share of failed attempts, of those since the last
+	// look, above which the worker is degraded. Raise it where failures are part of
+	// the work.
 	ErrorRateThreshold Fraction `toml:"error_rate_threshold" range:"0..1"`
 
 	// PerformanceMonitoringEnabled says whether the latency of steps is measured.
@@ -201,7 +213,8 @@ type HealthMonitoring struct {
 
 // WorkerChannels bounds the worker's in-process channels.
 type WorkerChannels struct {
-	// CommandProcessor is the channel of commands.
+	// CommandProcessor is the channel of commands: of steps that an orchestrator
+	// in the same process hands over.
 	CommandProcessor CommandChannel `toml:"command_processor"`
 
 	// EventListeners is the channel of notifications.
@@ -210,7 +223,8 @@ type WorkerChannels struct {
 	// EventSubscribers are the channels of what handlers returned.
 	EventSubscribers SubscriberChannels `toml:"event_subscribers"`
 
-	// EventSystems is the channel of events.
+	// EventSystems is the channel of events: of steps that were claimed. One read
+	// claims no more than fit into it.
 	EventSystems EventChannel `toml:"event_systems"`
 
 	// InProcessEvents is the broadcast to subscribers in the process.

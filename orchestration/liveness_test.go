@@ -41,22 +41,29 @@ func stranded(t *testing.T) *system.Context {
 func TestPollsFollowTheSettings(t *testing.T) {
 	t.Parallel()
 	liveness.Covers(t, "orchestration.event_systems.orchestration.deployment_mode",
-		"orchestration.event_systems.orchestration.timing.fallback_polling_interval_seconds")
+		"orchestration.event_systems.orchestration.timing.fallback_polling_interval_seconds", "common.queues.pgmq.poll_interval_ms")
 	tests := []struct {
 		mode     config.DeploymentMode
 		interval config.Seconds
+		empty    config.Milliseconds
 		want     time.Duration
 	}{
-		{config.Hybrid, 7, 7 * time.Second},
-		{config.Hybrid, 9, 9 * time.Second},
-		{config.PollingOnly, 7, 7 * time.Second},
-		{config.EventDrivenOnly, 7, -1}, // without end
+		{config.Hybrid, 7, 250, 7 * time.Second},
+		{config.Hybrid, 9, 250, 9 * time.Second},
+		{config.PollingOnly, 7, 10000, 7 * time.Second},
+		{config.PollingOnly, 7, 250, 250 * time.Millisecond},
+		{config.EventDrivenOnly, 7, 250, -1}, // without end
 	}
 	for _, tt := range tests {
 		var cfg config.Orchestration
 		cfg.EventSystems.Orchestration.DeploymentMode = tt.mode
 		cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval = tt.interval
-		p := newProcessor(stranded(t), &cfg, handoff.New(0, 0))
+		sys := stranded(t)
+		sys.Common.Queues.PGMQ.PollInterval = tt.empty
+		p := newProcessor(sys, &cfg, handoff.New(0, 0))
+		if tt.mode.Listens() {
+			p.listener = sys.Listener(nil, listening(sys.Common, &cfg))
+		}
 		if got := p.pause(t.Context(), "q"); got != tt.want {
 			t.Errorf("%s, %d: polls each %s, want %s", tt.mode, tt.interval, got, tt.want)
 		}

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -124,13 +123,13 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	door := newDoorkeeper(sys, cfg, p.ops.Pause)
 	bulk := newOperations(sys, cfg)
 	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
-		listener := sys.Listener(map[string]*eventsystem.Signal{
+		p.listener = sys.Listener(map[string]*eventsystem.Signal{
 			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
 			postgres.GatesChannel:         l.all,
 			sys.Names.SchedulesChannel():  scheduled,
 			sys.Names.OperationsChannel(): bulk.wake,
-		}, listenerSettings(sys, cfg))
-		g.Go(func() error { listener.Run(ctx); return nil })
+		}, listening(sys.Common, cfg))
+		g.Go(func() error { p.listener.Run(ctx); return nil })
 	}
 	g.Go(func() error {
 		var wg sync.WaitGroup
@@ -154,7 +153,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	keeper := newHousekeeper(sys, cfg, p.failures)
 	g.Go(func() error { keeper.run(ctx); return nil })
 	deps := webDeps(sys)
-	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), r.ops.Checks("task_readiness_events"))
+	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()
 }
@@ -163,13 +162,16 @@ func webDeps(sys *system.Context) web.Deps {
 	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config, Metrics: sys.Metrics, Log: sys.Log}
 }
 
-// listenerSettings derives what the section does not name: an orchestrator has
-// no listener table of its own.
-func listenerSettings(sys *system.Context, cfg *config.Orchestration) config.Listener {
-	es := cfg.EventSystems.Orchestration
-	return config.Listener{
-		ConnectionTimeout: sys.Common.Database.Pool.AcquireTimeout,
-		EventTimeout:      es.Timing.HealthCheckInterval,
-		RetryInterval:     config.Seconds(max(1, es.Processing.Backoff.MaxDelay.Duration()/time.Second)),
+// listening derives what the section does not name: an orchestrator has no
+// listener table of its own.
+func listening(common config.Common, cfg *config.Orchestration) eventsystem.Listening {
+	events := cfg.EventSystems.Orchestration
+	connect, retry := common.Database.Pool.AcquireTimeout.Duration(), events.Processing.Backoff.MaxDelay.Duration()
+	check := events.Timing.HealthCheckInterval.Duration()
+	return eventsystem.Listening{
+		Connect: connect, Retry: retry, Attempts: events.Processing.MaxRetries, Recheck: max(check, retry), Quiet: check,
+		Watched:   events.Health.Enabled,
+		Subscribe: connect, SubscribeRetry: retry, SubscribeAttempts: events.Processing.MaxRetries,
+		Buffer: cfg.Channels.EventListeners.PGMQEventBufferSize,
 	}
 }

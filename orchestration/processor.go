@@ -40,7 +40,10 @@ type processor struct {
 	backoff  func() config.Backoff // follows a reload
 	events   config.EventSystem
 	ops      *eventsystem.Operator
-	retries  int // of reading the results queue
+	retries  int                   // of reading the results queue
+	empty    time.Duration         // how long to sleep after an empty read where nothing notifies
+	listener *eventsystem.Listener // nil: nothing notifies
+	limit    int                   // of the batch size
 	limits   config.DecisionPoints
 	decided  decisionMetrics
 	look     func(gates []string) // of the limiter: steps came to wait there, or slots came back
@@ -55,6 +58,8 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
+		empty:   sys.Common.Queues.PGMQ.PollInterval.Duration(),
+		limit:   sys.Common.Queues.MaxBatchSize,
 		limits:  cfg.DecisionPoints, decided: newDecisionMetrics(sys.Metrics, cfg.DecisionPoints),
 		failures: eventsystem.NewSignal(),
 		gates:    eventsystem.NewSignal(),
@@ -73,7 +78,7 @@ func backoffOf(sys *system.Context, cfg *config.Orchestration) func() config.Bac
 }
 
 // most is how many steps one transaction changes, give or take one outcome.
-func (p *processor) most() int { return coalesced * p.events.Processing.BatchSize }
+func (p *processor) most() int { return coalesced * min(p.events.Processing.BatchSize, p.limit) }
 
 // applyReported applies what comes down one lane until the line is closed and
 // the lane empty. What an operation gave up on rests and is taken up again, so

@@ -43,11 +43,15 @@ func (p *processor) read(ctx context.Context, queue string, visibility time.Dura
 	return reports, err
 }
 
-// pause is how long to wait for work that nobody announces.
+// pause is how long to wait for work that nobody announces: a poll interval, and
+// where nothing is notified no longer than a reader of a queue sleeps.
 func (p *processor) pause(ctx context.Context, queue string) time.Duration {
 	pause := time.Duration(-1)
 	if p.events.DeploymentMode.Polls() {
 		pause = p.events.Timing.FallbackPollingInterval.Duration()
+	}
+	if p.listener.Lost() && (pause < 0 || p.empty < pause) {
+		pause = p.empty
 	}
 	due, any, err := postgres.NextDue(ctx, p.db, queue)
 	if err == nil && any && (pause < 0 || due < pause) {

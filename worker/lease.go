@@ -18,10 +18,10 @@ func (r *runner) limit(claimed postgres.ClaimedStep, timeout time.Duration) {
 	}
 }
 
-// heartbeat renews the leases of all running steps each third of a lease, one
-// statement per queue, and says that the process lives.
+// heartbeat renews the leases of all running steps each third of the shortest
+// lease, one statement per queue and length, and says that the process lives.
 func (r *runner) heartbeat(ctx context.Context) {
-	ticker := time.NewTicker(r.lease() / 3)
+	ticker := time.NewTicker(r.shortest() / 3)
 	defer ticker.Stop()
 	for {
 		select {
@@ -29,8 +29,8 @@ func (r *runner) heartbeat(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for queue, held := range r.held(time.Now()) {
-			r.extend(ctx, queue, held)
+		for leased, held := range r.held(time.Now()) {
+			r.extend(ctx, leased, held)
 		}
 		if err := postgres.TouchWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
 			r.log.WarnContext(ctx, "heartbeat failed; trying again", "error", err)
@@ -59,15 +59,15 @@ func (r *runner) obeyRecalls(ctx context.Context) {
 	}
 }
 
-// held are the messages of running steps by queue, those left out whose claim
-// may not be renewed any more.
-func (r *runner) held(now time.Time) map[string][]postgres.Message {
+// held are the messages of running steps by queue and lease, those left out whose
+// claim may not be renewed any more.
+func (r *runner) held(now time.Time) map[leased][]postgres.Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	held := map[string][]postgres.Message{}
+	held := map[leased][]postgres.Message{}
 	for _, run := range r.running {
 		if run.until.IsZero() || now.Before(run.until) {
-			held[run.queue] = append(held[run.queue], run.message)
+			held[run.leased] = append(held[run.leased], run.message)
 		}
 	}
 	return held
@@ -76,10 +76,14 @@ func (r *runner) held(now time.Time) map[string][]postgres.Message {
 // extend renews leases. Where a message is gone, either the claim is lost, and
 // the handler is told to stop, or the server has crashed and the message came
 // back under another number.
-func (r *runner) extend(ctx context.Context, queue string, held []postgres.Message) {
-	renewed, err := postgres.ExtendLeases(ctx, r.sys.Pool, queue, held, r.lease())
+func (r *runner) extend(ctx context.Context, of leased, held []postgres.Message) {
+	var renewed []int64
+	err := r.ops.Try(ctx, "renew leases", 0, func(ctx context.Context) (err error) {
+		renewed, err = postgres.ExtendLeases(ctx, r.sys.Pool, of.queue, held, of.lease)
+		return err
+	})
 	if err != nil {
-		r.log.WarnContext(ctx, "leases not renewed; trying again", "queue", queue, "error", err)
+		r.log.WarnContext(ctx, "leases not renewed; trying again", "queue", of.queue, "error", err)
 		return
 	}
 	if len(renewed) == len(held) {
@@ -95,8 +99,8 @@ func (r *runner) extend(ctx context.Context, queue string, held []postgres.Messa
 			doubtful = append(doubtful, m.StepRef)
 		}
 	}
-	if err := r.settleDoubts(ctx, queue, doubtful); err != nil {
-		r.log.WarnContext(ctx, "claims not checked; trying again", "queue", queue, "error", err)
+	if err := r.settleDoubts(ctx, of.queue, doubtful); err != nil {
+		r.log.WarnContext(ctx, "claims not checked; trying again", "queue", of.queue, "error", err)
 	}
 }
 
@@ -145,11 +149,11 @@ func (r *runner) dropLost(ctx context.Context, claims []postgres.StepRef) ([]pos
 // release gives back whatever this worker still holds, at the end of a
 // shutdown: others may claim it at once.
 func (r *runner) release(ctx context.Context) {
-	for queue, held := range r.held(time.Time{}) {
-		if err := postgres.ReleaseSteps(ctx, r.sys.Pool, queue, held); err != nil {
-			r.log.WarnContext(ctx, "steps not given back; their leases run out", "queue", queue, "steps", len(held), "error", err)
+	for of, held := range r.held(time.Time{}) {
+		if err := postgres.ReleaseSteps(ctx, r.sys.Pool, of.queue, held); err != nil {
+			r.log.WarnContext(ctx, "steps not given back; their leases run out", "queue", of.queue, "steps", len(held), "error", err)
 			continue
 		}
-		r.log.InfoContext(ctx, "gave back steps that had not finished", "queue", queue, "steps", len(held))
+		r.log.InfoContext(ctx, "gave back steps that had not finished", "queue", of.queue, "steps", len(held))
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +16,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/eventtest"
 	"github.com/tasker-systems/tasker-go/internal/liveness"
 )
 
@@ -28,121 +29,139 @@ func stranded(t *testing.T, common config.Common, cfg config.Worker, log slog.Ha
 	}
 	pool.Close()
 	cfg.System.StepProcessing.MaxConcurrentSteps = 1
-	cfg.System.QueueConfig.BatchSize = 1
 	sys := &system.Context{Common: common, Pool: pool, Log: slog.New(log)}
 	return newRunner(t.Context(), sys, &cfg, nil, nil)
 }
 
 // TestPollsFollowTheSettings: how long the worker waits for work that nobody
-// announces.
+// announces, and how it reads then, and what was announced.
 func TestPollsFollowTheSettings(t *testing.T) {
 	t.Parallel()
-	liveness.Covers(t, "worker.system.event_driven.enabled", "worker.event_system.deployment_mode",
-		"worker.event_system.timing.fallback_polling_interval_seconds",
-		"worker.event_system.metadata.fallback_poller.enabled", "worker.event_system.metadata.fallback_poller.polling_interval_ms")
+	liveness.Covers(t, "worker.system.event_driven.enabled", "worker.system.event_driven.deployment_mode",
+		"worker.event_system.deployment_mode", "worker.event_system.timing.fallback_polling_interval_seconds",
+		"worker.event_system.metadata.fallback_poller.enabled", "worker.event_system.metadata.fallback_poller.polling_interval_ms",
+		"worker.event_system.metadata.fallback_poller.batch_size", "worker.event_system.metadata.fallback_poller.age_threshold_seconds",
+		"worker.event_system.metadata.fallback_poller.max_age_hours", "worker.event_system.metadata.fallback_poller.visibility_timeout_seconds",
+		"worker.system.queue_config.polling_interval_ms", "worker.system.queue_config.visibility_timeout_seconds")
 	const forever = -1
+	missed := reading{3, 13 * time.Second, 2 * time.Second, time.Hour}
+	announced, direct := reading{batch: 4, lease: 14 * time.Second}, reading{batch: 5, lease: 15 * time.Second}
 	tests := []struct {
 		name    string
 		change  func(cfg *config.Worker)
-		pause   time.Duration
 		listens bool
+		wait    time.Duration
+		then    reading
+		woken   reading
 	}{
-		{"as it was", func(*config.Worker) {}, 250 * time.Millisecond, true},
-		{"event_driven.enabled", func(cfg *config.Worker) { cfg.System.EventDriven.Enabled = false }, 250 * time.Millisecond, false},
-		{"deployment_mode", func(cfg *config.Worker) { cfg.EventSystem.DeploymentMode = config.EventDrivenOnly }, forever, true},
-		{"polling_interval_ms", func(cfg *config.Worker) { cfg.EventSystem.Metadata.FallbackPoller.PollingInterval = 90 }, 90 * time.Millisecond, true},
-		{"fallback_poller.enabled", func(cfg *config.Worker) { cfg.EventSystem.Metadata.FallbackPoller.Enabled = false }, 7 * time.Second, true},
+		{"as it was", func(*config.Worker) {}, true, 250 * time.Millisecond, missed, announced},
+		{"event_driven.enabled", func(cfg *config.Worker) { cfg.System.EventDriven.Enabled = false }, false, 100 * time.Millisecond, direct, direct},
+		{"event_driven.deployment_mode", func(cfg *config.Worker) { cfg.System.EventDriven.DeploymentMode = config.PollingOnly }, false, 100 * time.Millisecond, direct, direct},
+		{"deployment_mode", func(cfg *config.Worker) { cfg.EventSystem.DeploymentMode = config.EventDrivenOnly }, true, forever, announced, announced},
+		{"fallback_poller", func(cfg *config.Worker) {
+			cfg.EventSystem.Metadata.FallbackPoller = config.FallbackPoller{
+				Enabled: true, PollingInterval: 90, BatchSize: 30, AgeThreshold: 20, MaxAge: 10, VisibilityTimeout: 130,
+			}
+		}, true, 90 * time.Millisecond, reading{30, 130 * time.Second, 20 * time.Second, 10 * time.Hour}, announced},
+		{"fallback_poller.enabled", func(cfg *config.Worker) { cfg.EventSystem.Metadata.FallbackPoller.Enabled = false }, true, 7 * time.Second, announced, announced},
 		{"fallback_polling_interval_seconds", func(cfg *config.Worker) {
 			cfg.EventSystem.Metadata.FallbackPoller.Enabled = false
 			cfg.EventSystem.Timing.FallbackPollingInterval = 9
-		}, 9 * time.Second, true},
+		}, true, 9 * time.Second, announced, announced},
+		{"queue_config", func(cfg *config.Worker) {
+			cfg.System.EventDriven.Enabled = false
+			cfg.System.QueueConfig = config.QueueConfig{BatchSize: 50, PollingInterval: 70, VisibilityTimeout: 150}
+		}, false, 70 * time.Millisecond, reading{batch: 50, lease: 150 * time.Second}, reading{batch: 50, lease: 150 * time.Second}},
 	}
 	for _, tt := range tests {
 		var cfg config.Worker
-		cfg.System.EventDriven.Enabled = true
+		cfg.System.EventDriven = config.EventDriven{Enabled: true, DeploymentMode: config.Hybrid}
 		cfg.EventSystem.DeploymentMode = config.Hybrid
-		cfg.EventSystem.Timing.FallbackPollingInterval = 7
-		cfg.EventSystem.Metadata.FallbackPoller = config.FallbackPoller{Enabled: true, PollingInterval: 250}
+		cfg.EventSystem.Timing.FallbackPollingInterval, cfg.EventSystem.Timing.VisibilityTimeout = 7, 14
+		cfg.EventSystem.Processing.BatchSize = 4
+		cfg.EventSystem.Metadata.FallbackPoller = config.FallbackPoller{
+			Enabled: true, PollingInterval: 250, BatchSize: 3, AgeThreshold: 2, MaxAge: 1, VisibilityTimeout: 13,
+		}
+		cfg.System.QueueConfig = config.QueueConfig{BatchSize: 5, PollingInterval: 100, VisibilityTimeout: 15}
 		tt.change(&cfg)
 		r := stranded(t, config.Common{}, cfg, slog.DiscardHandler)
-		if got := r.pause(t.Context(), &space{queue: "q"}); got != tt.pause {
-			t.Errorf("%s: polls each %s, want %s", tt.name, got, tt.pause)
+		wait, then := r.poll()
+		if wait != tt.wait || then != tt.then {
+			t.Errorf("%s: polls each %s, then reads %v; want %s, %v", tt.name, wait, then, tt.wait, tt.then)
 		}
-		if got := r.mode().Listens(); got != tt.listens {
+		if got := r.announced(); got != tt.woken {
+			t.Errorf("%s: reads %v when woken, want %v", tt.name, got, tt.woken)
+		}
+		if got := r.listener != nil; got != tt.listens {
 			t.Errorf("%s: listens is %t", tt.name, got)
 		}
 	}
 }
 
-// pauses keeps the pauses that are logged and ends the run after four.
-type pauses struct {
-	slog.Handler
-	end context.CancelFunc
-
-	mu  sync.Mutex
-	all []time.Duration
-}
-
-func (p *pauses) Enabled(context.Context, slog.Level) bool { return true }
-
-func (p *pauses) Handle(_ context.Context, r slog.Record) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "pause" {
-			p.all = append(p.all, a.Value.Duration())
+// TestReadsAreBounded: how many steps one read claims at most.
+func TestReadsAreBounded(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "common.queues.max_batch_size", "worker.mpsc_channels.event_systems.event_channel_buffer_size")
+	for _, tt := range []struct{ batch, most, room, want int }{
+		{10, 100, 1000, 500}, {10, 4, 1000, 200}, {10, 100, 70, 70},
+	} {
+		var common config.Common
+		var cfg config.Worker
+		common.Queues.MaxBatchSize, cfg.Channels.EventSystems.EventChannelBufferSize = tt.most, tt.room
+		r := stranded(t, common, cfg, slog.DiscardHandler)
+		if got := r.most(tt.batch); got != tt.want {
+			t.Errorf("%v: one read claims up to %d steps", tt, got)
 		}
-		return true
-	})
-	if len(p.all) == 4 {
-		p.end()
 	}
-	return nil
 }
 
-// TestRetriesFollowTheSettings: how long the worker waits between attempts to
-// claim while the database is away.
-func TestRetriesFollowTheSettings(t *testing.T) {
+// operator makes the operator of a worker that may use many connections.
+func operator(t *testing.T) eventtest.Make {
+	return func(events config.EventSystem, log *slog.Logger) *eventsystem.Operator {
+		var common config.Common
+		common.Database.Pool.MaxConnections = 100
+		cfg := config.Worker{}
+		cfg.EventSystem.EventSystem = events
+		cfg.System.ResourceLimits.MaxDatabaseConnections, cfg.EventSystem.Metadata.ResourceLimits.MaxDatabaseConnections = 100, 100
+		return stranded(t, common, cfg, log.Handler()).ops
+	}
+}
+
+func TestOperationsFollowTheSettings(t *testing.T) {
 	t.Parallel()
 	liveness.Covers(t, "worker.event_system.processing.backoff.initial_delay_ms", "worker.event_system.processing.backoff.max_delay_ms",
-		"worker.event_system.processing.backoff.multiplier", "worker.event_system.processing.backoff.jitter_percent")
-	tests := []struct {
-		name   string
-		change func(b *config.RetryBackoff)
-		want   []int // milliseconds; nil: other than the first
-	}{
-		{"as it was", func(*config.RetryBackoff) {}, []int{100, 200, 400, 800}},
-		{"initial_delay_ms", func(b *config.RetryBackoff) { b.InitialDelay = 50 }, []int{50, 100, 200, 400}},
-		{"max_delay_ms", func(b *config.RetryBackoff) { b.MaxDelay = 300 }, []int{100, 200, 300, 300}},
-		{"multiplier", func(b *config.RetryBackoff) { b.Multiplier = 3 }, []int{100, 300, 900, 2700}},
-		{"jitter_percent", func(b *config.RetryBackoff) { b.Jitter = 0.5 }, nil},
-	}
-	for _, tt := range tests {
-		synctest.Test(t, func(t *testing.T) {
-			cfg := config.Worker{}
-			cfg.EventSystem.Processing.Backoff = config.RetryBackoff{InitialDelay: 100, MaxDelay: 10000, Multiplier: 2}
-			tt.change(&cfg.EventSystem.Processing.Backoff)
-			ctx, cancel := context.WithCancel(t.Context())
-			log := &pauses{end: cancel}
-			r := stranded(t, config.Common{}, cfg, log)
-			began := time.Now()
-			r.claim(ctx, &space{queue: "q", wake: eventsystem.NewSignal()})
-			var waited time.Duration
-			got := make([]int, len(log.all))
-			for i, pause := range log.all {
-				got[i] = int(pause.Milliseconds())
-				if i < 3 { // the end of the context cuts the last one short
-					waited += pause
-				}
-			}
-			if tt.want == nil && slices.Equal(got, tests[0].want) || tt.want != nil && !slices.Equal(got, tt.want) {
-				t.Errorf("%s: pauses of %v ms, want %v", tt.name, got, tt.want)
-			}
-			if elapsed := time.Since(began); elapsed != waited {
-				t.Errorf("%s: waited %s, want %s", tt.name, elapsed, waited)
-			}
-		})
-	}
+		"worker.event_system.processing.backoff.multiplier", "worker.event_system.processing.backoff.jitter_percent",
+		"worker.event_system.processing.max_concurrent_operations", "worker.event_system.system_id",
+		"worker.event_system.timing.health_check_interval_seconds", "worker.event_system.health.enabled",
+		"worker.event_system.health.performance_monitoring_enabled", "worker.event_system.health.max_consecutive_errors",
+		"worker.event_system.health.error_rate_threshold_per_minute")
+	eventtest.Retries(t, operator(t))
+	eventtest.Deadlines(t, operator(t))
+	eventtest.Concurrency(t, operator(t))
+	eventtest.Health(t, operator(t))
+	eventtest.SelfChecks(t, operator(t))
+}
+
+// TestResultsAreKept has a worker report without a database: it tries as often as
+// it may, rests, and takes the results up again.
+func TestResultsAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var cfg config.Worker
+		cfg.EventSystem.Processing = config.Processing{MaxRetries: 1, Backoff: config.RetryBackoff{InitialDelay: 100, MaxDelay: 3000, Multiplier: 2}}
+		cfg.EventSystem.Timing = config.Timing{ProcessingTimeout: 30, ClaimTimeout: 300}
+		cfg.Channels.EventSubscribers.ResultBufferSize = 10
+		log := eventtest.NewLog()
+		p := newReporter(stranded(t, config.Common{}, cfg, log))
+		p.report(outcome.Outcome{Queue: "q"})
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		p.run(ctx)
+		given := slices.DeleteFunc(log.Lines(), func(line string) bool { return !strings.Contains(line, "operation given up") })
+		if len(given) != 2 || !strings.HasPrefix(given[0], "100ms ") || !strings.HasPrefix(given[1], "3.2s ") {
+			t.Errorf("given up: %q", given)
+		}
+	})
 }
 
 // TestClaimsFollowTheSettings: for how long a claim is renewed.
@@ -164,7 +183,7 @@ func TestClaimsFollowTheSettings(t *testing.T) {
 			cfg.System.StepProcessing.ClaimTimeout = tt.steps
 			r := stranded(t, config.Common{}, cfg, slog.DiscardHandler)
 			step := postgres.ClaimedStep{}
-			r.running[keyOf(step.StepRef)] = &running{queue: "q"}
+			r.running[keyOf(step.StepRef)] = &running{leased: leased{queue: "q"}}
 			r.limit(step, time.Second)
 			began := time.Now()
 			if held := r.held(began.Add(tt.want - 1)); len(held) != 1 {

@@ -81,95 +81,43 @@ func TestRunningStepsFollowTheSettings(t *testing.T) {
 // claims fifty times the batch size in one transaction.
 func TestReadsFollowTheSettings(t *testing.T) {
 	t.Parallel()
-	liveness.Covers(t, "worker.system.queue_config.batch_size")
-	for batch, transactions := range map[string]int{"1": 2, "2": 1} {
-		t.Run(batch, func(t *testing.T) {
+	liveness.Covers(t, "worker.system.queue_config.batch_size", "worker.event_system.processing.batch_size")
+	for _, tt := range []struct {
+		name         string
+		polls        bool // nothing notifies
+		read, direct string
+		transactions int
+	}{
+		{"notified", false, "1", "2", 2},
+		{"notified, large", false, "2", "1", 1},
+		{"direct", true, "2", "1", 2},
+		{"direct, large", true, "1", "2", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			const steps = 60
+			settings := enginetest.Settings{
+				"worker.event_system.processing.batch_size":          tt.read,
+				"worker.system.queue_config.batch_size":              tt.direct,
+				"worker.system.step_processing.max_concurrent_steps": "500",
+				"common.queues.pgmq.shutdown_timeout_seconds":        "1",
+			}
+			if tt.polls {
+				settings["worker.event_system.deployment_mode"] = "'PollingOnly'"
+				settings["worker.system.event_driven.deployment_mode"] = "'PollingOnly'"
+			}
 			handlers, _ := blocking()
-			e := enginetest.Start(t, enginetest.Options{
-				Deployment: enginetest.None, Templates: taskertest.YAML(single),
-				Settings: enginetest.Settings{
-					"worker.system.queue_config.batch_size":              batch,
-					"worker.system.step_processing.max_concurrent_steps": "500",
-					"common.queues.pgmq.shutdown_timeout_seconds":        "1",
-				},
-			})
+			e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None, Templates: taskertest.YAML(single), Settings: settings})
 			e.StartWorker(handlers).Stop() // registers the template
 			for range steps {
 				e.Create("single", nil)
 			}
 			e.StartWorker(handlers)
 			e.Await(`select count(*) = $1 from tasker.steps where state = 'in_progress'`, steps)
-			if got := enginetest.Query[int](e, `select count(distinct xmin::text) from tasker.steps`); got != transactions {
-				t.Errorf("claimed in %d transactions, want %d", got, transactions)
+			if got := enginetest.Query[int](e, `select count(distinct xmin::text) from tasker.steps`); got != tt.transactions {
+				t.Errorf("claimed in %d transactions, want %d", got, tt.transactions)
 			}
 		})
-	}
-}
-
-// records passes on what is logged with an attribute retry_in.
-type records struct {
-	slog.Handler
-	retries chan time.Duration
-}
-
-func (r records) Handle(ctx context.Context, record slog.Record) error {
-	record.Attrs(func(a slog.Attr) bool {
-		if a.Key == "retry_in" {
-			select {
-			case r.retries <- a.Value.Duration():
-			default:
-			}
-		}
-		return true
-	})
-	return r.Handler.Handle(ctx, record)
-}
-
-// listening is the connection of a worker that waits for notifications, and
-// probes says whether it has been probed since it began to.
-const (
-	listening = `from pg_stat_activity where datname = current_database() and (query like 'listen %' or query = '-- ping')`
-	listens   = `select count(*) = 1 ` + listening
-	probes    = `select coalesce(bool_or(query = '-- ping'), false) ` + listening
-)
-
-// TestListenerFollowsTheSettings leaves the connections that listen silent for a
-// second, after which one worker probes its own and the other does not, and then
-// cuts them: how long the workers wait before they connect again.
-func TestListenerFollowsTheSettings(t *testing.T) {
-	t.Parallel()
-	liveness.Covers(t, "worker.system.listener.retry_interval_seconds", "worker.system.listener.event_timeout_seconds")
-	start := func(eventTimeout, retryInterval string) (*enginetest.Engine, records) {
-		e := enginetest.Start(t, enginetest.Options{
-			Deployment: enginetest.None, Templates: taskertest.YAML(single),
-			Settings: enginetest.Settings{
-				"worker.system.listener.event_timeout_seconds":  eventTimeout,
-				"worker.system.listener.retry_interval_seconds": retryInterval,
-			},
-		})
-		log := records{e.Log.Handler(), make(chan time.Duration, 1)}
-		e.Log = slog.New(log)
-		e.StartWorker(nil)
-		e.Await(listens)
-		return e, log
-	}
-	patient, patientLog := start("60", "60")
-	probing, probingLog := start("1", "90") // started last, and yet the first to probe
-	probing.Await(probes)
-	if enginetest.Query[bool](patient, probes) {
-		t.Error("a worker probes its connection before the time")
-	}
-	for _, tt := range []struct {
-		e    *enginetest.Engine
-		log  records
-		want time.Duration
-	}{{patient, patientLog, time.Minute}, {probing, probingLog, 90 * time.Second}} {
-		tt.e.Exec(`select pg_terminate_backend(pid) ` + listening)
-		if got := enginetest.Receive(t, tt.log.retries); got != tt.want {
-			t.Errorf("connects again in %s, want %s", got, tt.want)
-		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
@@ -41,30 +40,58 @@ func (p *reporter) report(o outcome.Outcome) {
 func (p *reporter) close() { close(p.closed) }
 
 // run stores outcomes until the reporter is closed and all are stored. What
-// piles up while one batch is stored makes the next.
+// piles up while one batch is stored makes the next; what could not be stored
+// rests and is taken up again, with its slots.
 func (p *reporter) run(ctx context.Context) {
-	most := coalesced * p.runner.cfg.System.QueueConfig.BatchSize
+	var again []outcome.Outcome
 	for {
+		var rested <-chan time.Time
+		if len(again) > 0 {
+			rested = time.After(p.runner.ops.Pause())
+		}
+		var batch []outcome.Outcome
 		select {
 		case o := <-p.outcomes:
-			groups := map[string][]outcome.Outcome{o.Queue: {o}}
-			for n := 1; n < most && len(p.outcomes) > 0; n++ {
-				o := <-p.outcomes
-				groups[o.Queue] = append(groups[o.Queue], o)
-			}
-			for queue, group := range groups {
-				p.store(ctx, queue, group)
-			}
+			batch = p.collect(o)
+		case <-rested:
+			batch, again = again, nil
 		case <-p.closed:
-			if len(p.outcomes) == 0 {
+			if batch, again = again, nil; len(p.outcomes) > 0 {
+				batch = append(batch, p.collect(<-p.outcomes)...)
+			}
+			if len(batch) == 0 {
 				return
 			}
+		}
+		again = append(again, p.storeAll(ctx, batch)...)
+		if ctx.Err() != nil {
+			return // leases run out and the steps run again
 		}
 	}
 }
 
-// store insists until the outcomes are stored, or ctx has ended.
-func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outcome) {
+// collect makes a batch of an outcome and of those that wait behind it.
+func (p *reporter) collect(first outcome.Outcome) []outcome.Outcome {
+	batch := []outcome.Outcome{first}
+	for most := p.runner.most(p.runner.cfg.System.QueueConfig.BatchSize); len(batch) < most && len(p.outcomes) > 0; {
+		batch = append(batch, <-p.outcomes)
+	}
+	return batch
+}
+
+// storeAll stores outcomes by queue and returns those that it could not store.
+func (p *reporter) storeAll(ctx context.Context, batch []outcome.Outcome) (left []outcome.Outcome) {
+	groups := map[string][]outcome.Outcome{}
+	for _, o := range batch {
+		groups[o.Queue] = append(groups[o.Queue], o)
+	}
+	for queue, group := range groups {
+		left = append(left, p.store(ctx, queue, group)...)
+	}
+	return left
+}
+
+func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outcome) (left []outcome.Outcome) {
 	r := p.runner
 	reports := make([]postgres.Report, len(group))
 	held := 0
@@ -77,44 +104,46 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 			held++
 		}
 	}
-	for failures := 1; ; failures++ {
-		stored, err := postgres.ReportSteps(context.WithoutCancel(ctx), r.sys.Pool, queue, r.sys.Names.Results(), reports)
-		if err == nil {
-			if late := len(reports) - len(stored); late > 0 {
-				r.log.InfoContext(ctx, "results came after their claim was lost and change nothing", "queue", queue, "results", late)
-			}
-			r.Applied(group)
-			r.slots.release(held)
-			r.sys.Notifier.Wake(r.sys.Names.ResultsChannel())
-			p.publish(ctx, group, stored)
-			return
-		}
+	var stored []int
+	var refusal error
+	err := r.ops.Do(ctx, "store results", func(ctx context.Context) (err error) {
+		stored, err = postgres.ReportSteps(ctx, r.sys.Pool, queue, r.sys.Names.Results(), reports)
 		if postgres.IsDataError(err) {
-			p.bisect(ctx, queue, group, err)
-			return
+			refusal = err // another try does not help
+			return nil
 		}
-		pause := backoff.Operation(r.cfg.EventSystem.Processing.Backoff, failures)
-		r.log.WarnContext(ctx, "results not stored; trying again", "results", len(reports), "error", err, "failures", failures, "pause", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return // leases run out and the steps run again
+		return err
+	})
+	switch {
+	case refusal != nil:
+		return p.bisect(ctx, queue, group, refusal)
+	case err != nil:
+		if ctx.Err() == nil {
+			r.log.ErrorContext(ctx, "operation given up; its results are stored later", "error", err, "results", len(reports))
 		}
+		return group
 	}
+	if late := len(reports) - len(stored); late > 0 {
+		r.log.InfoContext(ctx, "results came after their claim was lost and change nothing", "queue", queue, "results", late)
+	}
+	r.Applied(group)
+	r.slots.release(held)
+	r.sys.Notifier.Wake(r.sys.Names.ResultsChannel())
+	p.publish(ctx, group, stored)
+	return nil
 }
 
 // bisect finds the result that the database refuses; it alone fails, for good.
-func (p *reporter) bisect(ctx context.Context, queue string, group []outcome.Outcome, refusal error) {
+func (p *reporter) bisect(ctx context.Context, queue string, group []outcome.Outcome, refusal error) (left []outcome.Outcome) {
 	if len(group) > 1 {
-		p.store(ctx, queue, group[:len(group)/2])
-		p.store(ctx, queue, group[len(group)/2:])
-		return
+		left = p.store(ctx, queue, group[:len(group)/2])
+		return append(left, p.store(ctx, queue, group[len(group)/2:])...)
 	}
 	entry, err := p.runner.sys.Catalog.Entry(ctx, group[0].Step.Template)
 	if err != nil {
-		return // not even a definition that was read before: ctx has ended, and the lease runs out
+		return group // not even a definition that was read before
 	}
-	p.store(ctx, queue, []outcome.Outcome{p.runner.sys.Events.Refuse(ctx, entry, group[0], refusal)})
+	return p.store(ctx, queue, []outcome.Outcome{p.runner.sys.Events.Refuse(ctx, entry, group[0], refusal)})
 }
 
 // durable are the events that travel to the orchestrator with the report.

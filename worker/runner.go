@@ -12,7 +12,6 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
-	"github.com/tasker-systems/tasker-go/internal/common/backoff"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
@@ -33,6 +32,12 @@ type runner struct {
 	log      *slog.Logger
 	slots    *slots
 	executor *executor.Executor
+	ops      *eventsystem.Operator
+	listener *eventsystem.Listener // nil: the worker polls
+	governor *governor
+	finished *stepStats
+	queues   chan struct{} // one taken per queue that is read
+	inlets   inlets
 	sink     func(outcome.Outcome)
 	recalled *eventsystem.Signal // raised when an operator may have taken claims away
 	// moreSpaces has a value when the worker has come to serve another namespace.
@@ -61,38 +66,40 @@ func keyOf(r postgres.StepRef) stepKey { return stepKey{r.Task, r.Ordinal, r.Cla
 // running is a claim whose lease this worker renews: its handler runs, or its
 // outcome is not stored yet.
 type running struct {
+	leased
+
 	message postgres.Message
-	queue   string
 	until   time.Time // the claim is not renewed beyond
 	cancel  context.CancelFunc
 }
 
+// leased is what claims have in common whose leases one statement renews.
+type leased struct {
+	queue string
+	lease time.Duration
+}
+
 func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, handlers *tasker.Handlers, spaces map[string]*space) *runner {
+	limits := limitsOf(sys.Common.Database.Pool, cfg)
 	r := &runner{
 		sys: sys, cfg: cfg, log: sys.Log, spaces: spaces,
 		slots:    newSlots(cfg.System.StepProcessing.MaxConcurrentSteps),
 		executor: &executor.Executor{Handlers: handlers, Log: sys.Log},
 		recalled: eventsystem.NewSignal(),
+		ops:      eventsystem.NewOperator(cfg.EventSystem.EventSystem, limits.connections, sys.Log),
+		governor: newGovernor(limits, sys.Log),
+		finished: newStepStats(cfg.System.HealthMonitoring, sys.Log),
+		queues:   make(chan struct{}, limits.queues),
+		inlets:   newInlets(cfg.Channels),
 		running:  map[stepKey]*running{},
 
 		moreSpaces: make(chan struct{}, 1),
 	}
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
-	return r
-}
-
-// mode is how the worker learns of work. Turning event_driven off leaves
-// polling, whatever the event system says (configuration rule X9).
-func (r *runner) mode() config.DeploymentMode {
-	if !r.cfg.System.EventDriven.Enabled {
-		return config.PollingOnly
+	if r.listens() {
+		r.listener = sys.Listener(r.signals(), listening(cfg))
 	}
-	return r.cfg.EventSystem.DeploymentMode
-}
-
-// lease is how long a claim holds unless it is renewed.
-func (r *runner) lease() time.Duration {
-	return r.cfg.EventSystem.Timing.VisibilityTimeout.Duration()
+	return r
 }
 
 // Reserve implements [handoff.Runner].
@@ -100,7 +107,7 @@ func (r *runner) Reserve(namespace string, held, more int) int {
 	r.mu.Lock()
 	refused := r.draining || r.spaces[namespace] == nil
 	r.mu.Unlock()
-	if refused {
+	if refused || r.governor.closed() {
 		r.slots.release(held)
 		return 0
 	}
@@ -129,77 +136,18 @@ func (r *runner) Applied(outcomes []outcome.Outcome) {
 
 // Run implements [handoff.Runner].
 func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
-	sp := r.space(namespace)
-	for i := range steps {
-		r.start(sp, steps[i])
+	if len(steps) > 0 {
+		r.inlets.command(command{r.space(namespace), steps})
 	}
 }
 
-// claim claims steps of one namespace until ctx ends.
-func (r *runner) claim(ctx context.Context, sp *space) {
-	most := coalesced * r.cfg.System.QueueConfig.BatchSize
-	for failures := 0; ctx.Err() == nil; {
-		n := r.slots.take(ctx, most)
-		if n == 0 {
-			return
-		}
-		steps, err := r.claimSteps(ctx, sp, n)
-		r.slots.release(n - len(steps))
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			failures++
-			pause := backoff.Operation(r.cfg.EventSystem.Processing.Backoff, failures)
-			r.log.WarnContext(ctx, "claiming steps failed; trying again", "namespace", sp.namespace, "error", err, "failures", failures, "pause", pause)
-			sp.wake.Wait(ctx, pause)
-			continue
-		}
-		failures = 0
-		for i := range steps {
-			r.start(sp, steps[i]) //nolint:contextcheck // a handler outlives the end of claiming
-		}
-		if len(steps) < n {
-			sp.wake.Wait(ctx, r.pause(ctx, sp))
-		}
-	}
-}
-
-// claimSteps claims up to n steps. A shutdown does not interrupt it: a claim whose
-// answer is lost could not be given back.
-func (r *runner) claimSteps(ctx context.Context, sp *space, n int) ([]postgres.ClaimedStep, error) {
-	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.lease())
-	defer cancel()
-	return postgres.ClaimSteps(claiming, r.sys.Pool, postgres.Claim{
-		Queue: sp.queue, Namespace: sp.namespace, Process: r.sys.Process, Limit: n, Lease: r.lease(),
-	})
-}
-
-// pause is how long to wait for work that nobody announces: a poll interval,
-// less when a retry or the end of a lease comes sooner.
-func (r *runner) pause(ctx context.Context, sp *space) time.Duration {
-	pause := time.Duration(-1)
-	if r.mode().Polls() {
-		pause = r.cfg.EventSystem.Timing.FallbackPollingInterval.Duration()
-		if poller := r.cfg.EventSystem.Metadata.FallbackPoller; poller.Enabled {
-			pause = poller.PollingInterval.Duration()
-		}
-	}
-	next, err := postgres.FindNextClaim(ctx, r.sys.Pool, sp.queue, sp.namespace)
-	sp.limited.Store(next.Limited)
-	if err == nil && next.Any && (pause < 0 || next.Wait < pause) {
-		pause = next.Wait
-	}
-	return pause
-}
-
-// start runs a claimed step on a slot that is taken for it. During a shutdown
-// it only notes the claim, to be given back.
-func (r *runner) start(sp *space, claimed postgres.ClaimedStep) {
+// start runs a claimed step on a slot that is taken for it, and renews its lease.
+// During a shutdown it only notes the claim, to be given back.
+func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Duration) {
 	ctx, cancel := context.WithCancel(r.handlers)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running[keyOf(claimed.StepRef)] = &running{message: claimed.Message, queue: sp.queue, cancel: cancel}
+	r.running[keyOf(claimed.StepRef)] = &running{message: claimed.Message, leased: leased{sp.queue, lease}, cancel: cancel}
 	if r.draining {
 		cancel()
 		return
@@ -227,8 +175,10 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 		return
 	}
 	r.limit(claimed, job.Timeout)
+	began := time.Now()
 	delivered := make(chan bool, 1) // whether the outcome took the slot along
 	job.Done = func(result json.RawMessage, failure *outcome.Failure) {
+		r.finished.record(time.Since(began), failure)
 		inTime := failure == nil || failure.Kind != outcome.HandlerTimeout
 		delivered <- inTime
 		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime}, attempt)

@@ -81,8 +81,8 @@ func (r *runner) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		listening, stop := context.WithCancel(ctx)
 		ended := make(chan struct{})
-		listener := r.sys.Listener(r.channels(), r.cfg.System.Listener.Listener)
-		go func() { defer close(ended); listener.Run(listening) }()
+		r.listener.Follow(r.signals())
+		go func() { defer close(ended); r.listener.Run(listening) }()
 		select {
 		case <-r.moreSpaces:
 		case <-ctx.Done():
@@ -92,13 +92,13 @@ func (r *runner) listen(ctx context.Context) {
 	}
 }
 
-func (r *runner) channels() map[string]*eventsystem.Signal {
+func (r *runner) signals() map[string]*eventsystem.Signal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	channels := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
+	signals := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
 	for _, sp := range r.spaces {
-		channels[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
-		channels[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
+		signals[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		signals[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
 	}
-	return channels
+	return signals
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/channels"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
@@ -181,10 +183,17 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.heartbeat(outlive); return nil })
 	finish := r.connect(g, outlive, role.Line)
-	if r.mode().Listens() {
+	channels.Watch(r.sys.Channels, "claimed_steps", r.inlets.events)
+	channels.Watch(r.sys.Channels, "handed_over", r.inlets.commands)
+	stopStarting := make(chan struct{})
+	g.Go(func() error { r.startClaimed(stopStarting); return nil }) //nolint:contextcheck // handlers outlive the end of claiming
+	if r.listener != nil {
 		g.Go(func() error { r.listen(ctx); return nil })
 		g.Go(func() error { r.obeyRecalls(ctx); return nil })
 	}
+	g.Go(func() error { r.governor.run(ctx); return nil })
+	g.Go(func() error { r.finished.run(ctx); return nil })
+	g.Go(func() error { r.ops.Run(ctx); return nil })
 	var claiming sync.WaitGroup
 	for _, sp := range r.spaces {
 		claiming.Go(func() { r.claim(ctx, sp) })
@@ -207,6 +216,8 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 		claiming.Wait()
 		r.drain()
 		finish()
+		close(stopStarting)
+		<-r.inlets.ended
 		r.giveUp(outlive)
 		end()
 		return nil
@@ -216,7 +227,11 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 
 func (r *runner) webDeps() web.Deps {
 	slots := func() (inUse, capacity int) { return r.slots.inUse(), r.slots.capacity }
-	return web.Deps{DB: r.sys.Pool, Slots: slots, Config: r.sys.Config, Metrics: r.sys.Metrics, Log: r.sys.Log}
+	checks := slices.Concat(r.ops.Checks("worker_events"), r.listener.Checks(), []health.Check{
+		{Name: "resource_limits", Look: r.governor.look},
+		{Name: "steps", Look: r.finished.look},
+	})
+	return web.Deps{DB: r.sys.Pool, Slots: slots, Checks: checks, Config: r.sys.Config, Metrics: r.sys.Metrics, Log: r.sys.Log}
 }
 
 // connect says where outcomes go: over the line, or to the database. What it

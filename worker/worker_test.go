@@ -113,7 +113,7 @@ func TestLostLease(t *testing.T) {
 func expire(e *enginetest.Engine) {
 	e.Exec(`
 		update pgmq.q_worker_test_queue q
-		set vt = clock_timestamp()
+		set vt = clock_timestamp() - interval '1 minute' -- long enough ago for a poll to take it
 		from tasker.steps s
 		where s.task_id = (q.message->>'task')::uuid and s.state = 'in_progress'`)
 }

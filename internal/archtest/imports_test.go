@@ -85,7 +85,7 @@ scripts/*                         : internal/privatepg
 
 # Tests.
 internal/archtest                 :
-internal/eventtest                : config internal/common/eventsystem internal/common/health
+internal/eventtest                : config internal/common/eventsystem internal/common/health github.com/jackc/pgx/v5/*
 internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker

@@ -141,10 +141,14 @@ func (e *Engine) Play(d Deployment, handlers Handlers) {
 func Load(t testing.TB, databaseURL string, settings Settings) *config.Config {
 	t.Helper()
 	all := Settings{
-		"common.queues.pgmq.shutdown_timeout_seconds": "5",
-		"orchestration.system.mode":                   `"distributed"`,
-		"orchestration.system.web.enabled":            "false",
-		"worker.system.web.enabled":                   "false",
+		"common.queues.pgmq.shutdown_timeout_seconds":                  "5",
+		"worker.system.resource_limits.max_cpu_percent":                "100", // tests share the processors and the memory of one process
+		"worker.event_system.metadata.resource_limits.max_cpu_percent": "100",
+		"worker.system.resource_limits.max_memory_mb":                  "65536",
+		"worker.event_system.metadata.resource_limits.max_memory_mb":   "65536",
+		"orchestration.system.mode":                                    `"distributed"`,
+		"orchestration.system.web.enabled":                             "false",
+		"worker.system.web.enabled":                                    "false",
 	}
 	maps.Copy(all, settings)
 	var overlay bytes.Buffer

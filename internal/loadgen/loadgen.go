@@ -90,6 +90,12 @@ enabled = false
 enabled = false
 [worker.system.step_processing]
 max_concurrent_steps = 2000
+[worker.system.resource_limits]
+max_cpu_percent = 100
+max_memory_mb = 65536
+[worker.event_system.metadata.resource_limits]
+max_cpu_percent = 100
+max_memory_mb = 65536
 `
 )
 

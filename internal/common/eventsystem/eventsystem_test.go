@@ -90,10 +90,9 @@ func TestListener(t *testing.T) {
 	}
 	defer conn.Close(t.Context())
 	a, b := eventsystem.NewSignal(), eventsystem.NewSignal()
-	l := &eventsystem.Listener{
-		Connect: cfg, Channels: map[string]*eventsystem.Signal{"channel.a": a, `channel "b"`: b},
-		Retry: 10 * time.Millisecond, Timeout: 10 * time.Second, Idle: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
-	}
+	l := eventsystem.NewListener(cfg, map[string]*eventsystem.Signal{"channel.a": a, `channel "b"`: b}, eventsystem.Listening{
+		Connect: 10 * time.Second, Retry: 10 * time.Millisecond, Attempts: 1000, Quiet: 20 * time.Millisecond, Subscribe: 10 * time.Second,
+	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); l.Run(ctx) }()

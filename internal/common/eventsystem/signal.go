@@ -24,24 +24,32 @@ func (s *Signal) Raise() {
 	}
 }
 
+// Hand wakes the loop and waits, while ctx lasts, until it has taken the wake-up
+// before.
+func (s *Signal) Hand(ctx context.Context) {
+	select {
+	case s.ch <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
 // C is readable once per wake-up.
 func (s *Signal) C() <-chan struct{} { return s.ch }
 
-// Wait returns when the signal is raised, after d, or when ctx ends. A negative
-// d means no timer.
-func (s *Signal) Wait(ctx context.Context, d time.Duration) {
-	if d < 0 {
-		select {
-		case <-s.ch:
-		case <-ctx.Done():
-		}
-		return
+// Wait returns when the signal is raised, after d, or when ctx ends, and whether
+// it was raised. A negative d means no timer.
+func (s *Signal) Wait(ctx context.Context, d time.Duration) (raised bool) {
+	var over <-chan time.Time
+	if d >= 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-s.ch:
-	case <-timer.C:
+		return true
+	case <-over:
 	case <-ctx.Done():
 	}
+	return false
 }

@@ -29,7 +29,8 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		select q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
 			(q.message->>'claim')::int as claim, q.message ? 'starts' as starts
 		from pgmq.%[1]s q
-		where q.vt <= clock_timestamp()
+		where q.vt <= clock_timestamp() - make_interval(secs => $5)
+		and ($6::float8 = 0 or clock_timestamp() - q.vt < make_interval(secs => $6))
 		order by q.msg_id
 		limit %[2]s
 		for update skip locked
@@ -109,6 +110,8 @@ type Claim struct {
 	Process   uuid.UUID     // who claims
 	Limit     int           // at most so many steps
 	Lease     time.Duration // how long the claim holds unless extended
+	MinAge    time.Duration // only messages that have been due for so long
+	MaxAge    time.Duration // and not for so long; zero: for any time
 }
 
 // ClaimSteps claims due steps, oldest message first, and removes stale messages
@@ -118,7 +121,8 @@ func ClaimSteps(ctx context.Context, db DB, c Claim) (steps []ClaimedStep, err e
 	limit := NamespaceLimit(c.Namespace)
 	b := &pgx.Batch{}
 	b.Queue(lockNamespaceSQL, limit)
-	b.Queue(claimSQL(c.Queue), c.Limit, c.Process, seconds(c.Lease), limit).Query(func(rows pgx.Rows) error {
+	args := []any{c.Limit, c.Process, seconds(c.Lease), limit, seconds(c.MinAge), seconds(c.MaxAge)}
+	b.Queue(claimSQL(c.Queue), args...).Query(func(rows pgx.Rows) error {
 		steps, err = pgx.CollectRows(rows, scanClaimed)
 		return err
 	})

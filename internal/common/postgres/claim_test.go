@@ -174,3 +174,37 @@ func (w *world) applyOne(ctx context.Context, s ClaimedStep) error {
 	})
 	return err
 }
+
+// TestClaimsByAge claims what has been due for some time and not for too long,
+// and finds out when the next message is due.
+func TestClaimsByAge(t *testing.T) {
+	t.Parallel()
+	w := newDiamonds(t, 4)
+	for i, age := range []string{"1 minute", "1 hour", "1 day", "-1 hour"} {
+		if _, err := w.Exec(t.Context(), `update pgmq.q_`+testQueue+` set vt = now() - $1::interval where message->>'task' = $2`,
+			age, w.tasks[fmt.Sprint(i)].String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ since, over, upTo time.Duration }{
+		{0, 59 * time.Minute, time.Hour}, {2 * time.Minute, -1, 0},
+	} {
+		next, err := FindNextClaim(t.Context(), w, testQueue, "test", tt.since)
+		if err != nil || !next.Any || next.Wait <= tt.over || next.Wait > tt.upTo {
+			t.Errorf("due since %s: the next is %+v (%v)", tt.since, next, err)
+		}
+	}
+	for _, tt := range []struct {
+		minAge, maxAge time.Duration
+		want           string
+	}{
+		{2 * time.Minute, 2 * time.Hour, "1"}, {2 * time.Minute, 0, "2"}, {0, 0, "0"},
+	} {
+		steps, err := ClaimSteps(t.Context(), w, Claim{
+			Queue: testQueue, Process: w.process, Limit: 9, Lease: time.Hour, MinAge: tt.minAge, MaxAge: tt.maxAge,
+		})
+		if err != nil || len(steps) != 1 || steps[0].Task != w.tasks[tt.want] {
+			t.Errorf("%s to %s: claimed %v (%v)", tt.minAge, tt.maxAge, steps, err)
+		}
+	}
+}

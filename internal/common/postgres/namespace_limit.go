@@ -40,14 +40,16 @@ func namespaceRoomSQL(queue string) string {
 		), $1)`, table(queue))
 }
 
-// nextClaimSQL looks, in a namespace with a limit, past the messages that are due:
-// those wait for room, which comes with a wake-up or with the end of a lease.
+// nextClaimSQL looks past the messages that have been due for longer than $2
+// seconds: who read the queue then has left them, and polls find them. In a
+// namespace with a limit it looks past all that are due: those wait for room,
+// which comes with a wake-up or with the end of a lease.
 func nextClaimSQL(queue string) string {
 	return fmt.Sprintf(`
 	select l.limited, extract(epoch from (
 		select q.vt
 		from pgmq.%s q
-		where q.vt > case when l.limited then now() else '-infinity' end
+		where q.vt > case when l.limited then now() else now() - make_interval(secs => $2) end
 		order by q.vt
 		limit 1
 	) - clock_timestamp())::float8
@@ -62,12 +64,12 @@ type NextClaim struct {
 }
 
 // FindNextClaim returns when the next message of the queue is due, at once when
-// one is already. Where the limit of the namespace may hold back those that are
+// one has become so since it was read, that long ago. Where the limit of the namespace may hold back those that are
 // due, it returns when the next lease ends.
-func FindNextClaim(ctx context.Context, db DB, queue, namespace string) (NextClaim, error) {
+func FindNextClaim(ctx context.Context, db DB, queue, namespace string, since time.Duration) (NextClaim, error) {
 	var n NextClaim
 	var wait *float64
-	if err := db.QueryRow(ctx, nextClaimSQL(queue), NamespaceLimit(namespace)).Scan(&n.Limited, &wait); err != nil {
+	if err := db.QueryRow(ctx, nextClaimSQL(queue), NamespaceLimit(namespace), seconds(since)).Scan(&n.Limited, &wait); err != nil {
 		return n, fmt.Errorf("find the next due message of %s: %w", queue, err)
 	}
 	if wait != nil {

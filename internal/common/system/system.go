@@ -131,17 +131,9 @@ func (c *Context) Follow(p config.Provider) {
 // Close closes the pool. Everything that uses it must have ended.
 func (c *Context) Close() { c.Pool.Close() }
 
-// Listener returns a listener that raises the signals by channel, with the
-// given settings for its connection.
-func (c *Context) Listener(signals map[string]*eventsystem.Signal, cfg config.Listener) *eventsystem.Listener {
-	return &eventsystem.Listener{
-		Connect:  c.connectConfig(),
-		Channels: signals,
-		Retry:    cfg.RetryInterval.Duration(),
-		Timeout:  cfg.ConnectionTimeout.Duration(),
-		Idle:     cfg.EventTimeout.Duration(),
-		Log:      c.Log,
-	}
+// Listener returns a listener that raises the signals of the channels.
+func (c *Context) Listener(channels map[string]*eventsystem.Signal, how eventsystem.Listening) *eventsystem.Listener {
+	return eventsystem.NewListener(c.connectConfig(), channels, how, c.Log)
 }
 
 func (c *Context) connectConfig() *pgx.ConnConfig { return c.Pool.Config().ConnConfig }

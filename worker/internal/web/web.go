@@ -19,6 +19,7 @@ type Deps struct {
 	DB postgres.DB
 	// Slots says how many steps are in hand, and how many may be.
 	Slots   func() (inUse, capacity int)
+	Checks  []health.Check     // of what else runs in the role
 	Config  config.Provider    // what /config tells
 	Metrics *telemetry.Metrics // nil when they are off
 	Log     *slog.Logger
@@ -39,10 +40,10 @@ func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 	info := web.Info{
 		Role: "worker", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
 	}
-	web.HandleHealth(api, info, []health.Check{
+	web.HandleHealth(api, info, append([]health.Check{
 		{Name: "database", Look: deps.databaseAnswers},
 		{Name: "step_processing", Look: deps.slots},
-	})
+	}, deps.Checks...))
 	web.HandleConfig(api, deps.Config)
 	web.HandleMetrics(api)
 	return api
