@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,33 @@ var (
 	ErrInvalid         = intake.ErrInvalid          // the request itself is wrong
 	ErrUnknownTemplate = catalog.ErrUnknownTemplate // no such template is registered
 	ErrNotFound        = postgres.ErrNotFound       // no such task
+	ErrDuplicate       = errors.New("the same task exists already")
 )
+
+// A DuplicateError says which requests asked for a task that existed already, or
+// that an earlier request of the call created. errors.Is finds [ErrDuplicate] in
+// it. All other tasks of the call were created.
+type DuplicateError struct {
+	Requests []int    // their places in the call, from 0
+	IDs      []string // of the tasks that exist, in that order
+}
+
+// Error names the tasks that exist, the first ten of many.
+func (e *DuplicateError) Error() string {
+	const most = 10
+	var b strings.Builder
+	for i, id := range e.IDs {
+		if i == most {
+			fmt.Fprintf(&b, " and %d others", len(e.IDs)-most)
+			break
+		}
+		fmt.Fprintf(&b, " %s (request %d)", id, e.Requests[i]+1)
+	}
+	return ErrDuplicate.Error() + ":" + b.String()
+}
+
+// Unwrap returns [ErrDuplicate].
+func (e *DuplicateError) Unwrap() error { return ErrDuplicate }
 
 // A ContextError says of one value in the context of a task that the
 // input_schema of its template does not allow it. Find the first with
@@ -106,23 +133,26 @@ type Request struct {
 	Priority int
 	// RunAt is when the first steps may start; zero means at once.
 	RunAt time.Time
+	// IdempotencyKey, unless empty, says in place of the context which tasks of
+	// the template are the same, whatever its identity_strategy; at most 500 bytes.
+	IdempotencyKey string
 	// The rest is kept with the task for people.
 	Initiator, SourceSystem, Reason string
 	Tags                            []string
 }
 
-// CreateTask creates a task and returns its id.
+// CreateTask creates a task and returns its id. Where the same task exists
+// already, by the identity_strategy of its template or by the idempotency key,
+// none is created: it returns the id of that one and a [*DuplicateError].
 func (c *Client) CreateTask(ctx context.Context, r Request) (string, error) {
-	ids, err := c.CreateTasks(ctx, []Request{r})
-	if err != nil {
-		return "", err
-	}
-	return ids[0], nil
+	return first(c.CreateTasks(ctx, []Request{r}))
 }
 
 // CreateTasks creates all of the tasks or none, in one round trip, and returns
 // their ids in order. One call creates up to 10,000. The error names every
-// problem of every request and wraps [ErrInvalid] or [ErrUnknownTemplate].
+// problem of every request and wraps [ErrInvalid] or [ErrUnknownTemplate]; when
+// it is a [*DuplicateError], the ids of tasks that existed already are in their
+// places.
 func (c *Client) CreateTasks(ctx context.Context, requests []Request) ([]string, error) {
 	accepted, err := c.accept(ctx, c.pool, requests)
 	if err != nil {
@@ -131,17 +161,14 @@ func (c *Client) CreateTasks(ctx context.Context, requests []Request) ([]string,
 	for _, channel := range accepted.Channels(c.names) {
 		c.notifier.Wake(channel)
 	}
-	return texts(accepted.IDs), nil
+	return answer(accepted)
 }
 
-// CreateTaskTx creates a task inside the caller's transaction and returns its
-// id. The task exists, and runs, once the transaction commits.
+// CreateTaskTx is [Client.CreateTask] inside the caller's transaction. The task
+// exists, and runs, once the transaction commits. A duplicate leaves the
+// transaction as it was.
 func (c *Client) CreateTaskTx(ctx context.Context, tx pgx.Tx, r Request) (string, error) {
-	ids, err := c.CreateTasksTx(ctx, tx, []Request{r})
-	if err != nil {
-		return "", err
-	}
-	return ids[0], nil
+	return first(c.CreateTasksTx(ctx, tx, []Request{r}))
 }
 
 // CreateTasksTx is [Client.CreateTaskTx] for many tasks.
@@ -153,7 +180,28 @@ func (c *Client) CreateTasksTx(ctx context.Context, tx pgx.Tx, requests []Reques
 	if err := postgres.Notify(ctx, tx, accepted.Channels(c.names)); err != nil {
 		return nil, err
 	}
-	return texts(accepted.IDs), nil
+	return answer(accepted)
+}
+
+// first returns the only id, if there is one.
+func first(ids []string, err error) (string, error) {
+	if len(ids) == 0 {
+		return "", err
+	}
+	return ids[0], err
+}
+
+// answer is what the caller gets to know of accepted tasks.
+func answer(accepted intake.Accepted) ([]string, error) {
+	ids := texts(accepted.IDs)
+	if len(accepted.Duplicates) == 0 {
+		return ids, nil
+	}
+	duplicate := &DuplicateError{Requests: accepted.Duplicates}
+	for _, i := range accepted.Duplicates {
+		duplicate.IDs = append(duplicate.IDs, ids[i])
+	}
+	return ids, duplicate
 }
 
 func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request) (intake.Accepted, error) {
@@ -163,7 +211,7 @@ func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request)
 		wanted[i] = intake.Request{
 			Template:  postgres.TemplateName{Namespace: r.Namespace, Name: r.Template, Version: r.Version},
 			Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
-			Priority: r.Priority, RunAt: r.RunAt,
+			Priority: r.Priority, RunAt: r.RunAt, IdempotencyKey: r.IdempotencyKey,
 		}
 		if r.Context == nil {
 			continue

@@ -18,11 +18,10 @@ import (
 )
 
 const (
-	echo    = `{name: echo, namespace: test, version: 1.0.0, steps: [{name: only, handler: {callable: echo}}]}`
-	echo2   = `{name: echo, namespace: test, version: 1.10.0, steps: [{name: only, handler: {callable: echo}}, {name: more, handler: {callable: echo}}]}`
-	echo3   = `{name: echo, namespace: test, version: 1.9.0, steps: [{name: only, handler: {callable: echo}}]}`
-	other   = `{name: other, namespace: test2, steps: [{name: only, handler: {callable: echo}}]}`
-	decides = `{name: decides, namespace: test, steps: [{name: only, type: decision, handler: {callable: echo}}]}`
+	echo  = `{name: echo, namespace: test, version: 1.0.0, steps: [{name: only, handler: {callable: echo}}]}`
+	echo2 = `{name: echo, namespace: test, version: 1.10.0, steps: [{name: only, handler: {callable: echo}}, {name: more, handler: {callable: echo}}]}`
+	echo3 = `{name: echo, namespace: test, version: 1.9.0, steps: [{name: only, handler: {callable: echo}}]}`
+	other = `{name: other, namespace: test2, steps: [{name: only, handler: {callable: echo}}]}`
 )
 
 var handlers = enginetest.Handlers{"echo": func(_ context.Context, s *tasker.Step) (any, error) { return s.Context, nil }}
@@ -317,19 +316,6 @@ func TestOpenRefuses(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v", name, err)
 		}
-	}
-}
-
-// TestOnlyStandardSteps: a template that the engine cannot run yet is refused
-// when a task is created, with the reason.
-func TestOnlyStandardSteps(t *testing.T) {
-	t.Parallel()
-	e := enginetest.Start(t, enginetest.Options{
-		Deployment: enginetest.Combined, Templates: taskertest.YAML(decides), Handlers: handlers,
-	})
-	_, err := e.Client.CreateTask(t.Context(), client.Request{Namespace: "test", Template: "decides"})
-	if !errors.Is(err, client.ErrInvalid) || !strings.Contains(err.Error(), "step only is of type decision") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -154,7 +154,7 @@ func (b *bench) create() (task uuid.UUID) {
 	b.Helper()
 	c := client.New(b.sys.Pool, b.sys.Common)
 	defer c.Close()
-	id, err := c.CreateTask(b.Context(), client.Request{Namespace: "test", Template: "single"})
+	id, err := c.CreateTask(b.Context(), client.Request{Namespace: "test", Template: "single", IdempotencyKey: uuid.NewString()})
 	if err != nil {
 		b.Fatal(err)
 	}

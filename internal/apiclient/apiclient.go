@@ -67,6 +67,7 @@ type Detail struct {
 // Codes that callers branch on.
 const (
 	CodeUnknownTemplate = "UNKNOWN_TEMPLATE"
+	CodeDuplicateTask   = "DUPLICATE_TASK"
 	CodeInternal        = "INTERNAL_ERROR"
 )
 

@@ -15,6 +15,10 @@ type TaskRequest struct {
 	Context   json.RawMessage `json:"context,omitempty"`  // an object; nothing stands for {}
 	Priority  int             `json:"priority,omitempty"` // -100 to 100
 	RunAt     time.Time       `json:"run_at,omitzero"`    // zero: at once
+
+	// IdempotencyKey, unless empty, has the server answer with the task that was
+	// created with it before.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
 }
 
 // A Task is a task as the server tells it.

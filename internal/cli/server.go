@@ -40,6 +40,8 @@ func (s *server) explain(err error) error {
 		switch refused.Code {
 		case apiclient.CodeUnknownTemplate:
 			return withHint(err, "tasker-cli template list shows what is registered")
+		case apiclient.CodeDuplicateTask:
+			return withHint(err, "--idempotency-key tells tasks with the same context apart")
 		case "":
 			return withHint(err, "--server or "+serverVar+" names the server")
 		}

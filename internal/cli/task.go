@@ -53,7 +53,7 @@ func (t *taskCommand) timeoutFlag(cmd *cobra.Command) {
 
 func newTaskCreateCommand(env Env) *cobra.Command {
 	t := taskCommand{env: env}
-	var input, at string
+	var input, at, key string
 	var in time.Duration
 	var priority int
 	var wait bool
@@ -73,7 +73,7 @@ func newTaskCreateCommand(env Env) *cobra.Command {
 			if request.Context, err = readContext(env, input); err != nil {
 				return err
 			}
-			request.Priority = priority
+			request.Priority, request.IdempotencyKey = priority, key
 			if request.RunAt, err = startTime(at, in); err != nil {
 				return err
 			}
@@ -96,6 +96,7 @@ func newTaskCreateCommand(env Env) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&input, "context", "{}", "input of the task: a JSON object, @FILE, or - for standard input")
 	cmd.Flags().IntVar(&priority, "priority", 0, "-100 to 100; steps of a higher priority run first")
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "a name for the task: where one with it exists already, that one is the answer")
 	cmd.Flags().StringVar(&at, "at", "", "when the first steps may start, as 2030-01-31T08:00:00Z (default: at once)")
 	cmd.Flags().DurationVar(&in, "in", 0, "how long from now the first steps may start, as 90s or 12h")
 	cmd.MarkFlagsMutuallyExclusive("at", "in")

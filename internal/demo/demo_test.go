@@ -121,6 +121,7 @@ func TestFanOutTemplate(t *testing.T) {
 name: w4
 namespace: bench
 version: 1.0.0
+identity_strategy: always_unique
 description: W4, a fan-out 1→100→1
 steps:
   - {name: start, handler: {callable: ok}}

@@ -40,6 +40,7 @@ func templates() fs.FS {
 func diamond(name, handler, retry string) string {
 	return fmt.Sprintf(`
 name: %s
+identity_strategy: always_unique
 namespace: %s
 steps:
   - {name: start, handler: {callable: trace}}

@@ -70,7 +70,7 @@ type Settings map[string]string
 // Options say what to run.
 type Options struct {
 	Deployment Deployment
-	Templates  fs.FS // *.yaml in its root, such as taskertest.YAML makes
+	Templates  fs.FS // *.yaml in its root, such as taskertest.YAML makes; always_unique unless they say otherwise
 	Handlers   Handlers
 	Events     *tasker.Events // of every process; nil: none
 	Settings   Settings       // over those of the test environment
@@ -203,7 +203,7 @@ func (e *Engine) Queue(namespace string) string {
 // Register registers the engine's templates, for tests that start no worker.
 func (e *Engine) Register() {
 	e.t.Helper()
-	loaded, err := templates.LoadFS(e.Templates)
+	loaded, err := templates.LoadFS(alwaysUnique(e.Templates))
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func (e *Engine) StartCombined(handlers Handlers) *Process {
 	ready := make(chan struct{})
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
 		return combined.Run(ctx, cfg, e.Log, combined.Options{
-			Handlers: handlers.set(), Templates: e.Templates, Events: e.events, Ready: func(string, string) { close(ready) },
+			Handlers: handlers.set(), Templates: alwaysUnique(e.Templates), Events: e.events, Ready: func(string, string) { close(ready) },
 		})
 	})
 	select {
@@ -68,7 +68,7 @@ func (e *Engine) StartWorker(handlers Handlers) *Process {
 	before := Query[int](e, `select count(*) `+workers)
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
 		cfg.Orchestration = nil
-		return worker.Run(ctx, cfg, handlers.set(), e.Log, worker.WithTemplates(e.Templates), worker.WithEvents(e.events))
+		return worker.Run(ctx, cfg, handlers.set(), e.Log, worker.WithTemplates(alwaysUnique(e.Templates)), worker.WithEvents(e.events))
 	})
 	e.Await(`select count(*) > $1 `+workers, before)
 	return p

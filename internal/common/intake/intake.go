@@ -25,6 +25,9 @@ const MaxContext = 1 << 20
 // MaxTasks is how many tasks one call may create.
 const MaxTasks = 10_000
 
+// MaxKey is the longest idempotency key, in bytes.
+const MaxKey = 500
+
 // MaxPriority is the highest priority of a task; the lowest is as far below zero.
 const MaxPriority = 100
 
@@ -41,9 +44,12 @@ type Request struct {
 	SourceSystem  string
 	Reason        string
 	Tags          []string
-	Priority      int        // -100 to 100, higher first
-	RunAt         time.Time  // no step starts before; zero: at once
-	ParentID      *uuid.UUID // the correlation id of what caused it
+	Priority      int       // -100 to 100, higher first
+	RunAt         time.Time // no step starts before; zero: at once
+	// IdempotencyKey, unless empty, says in place of the context which tasks of
+	// the template are the same; at most MaxKey bytes.
+	IdempotencyKey string
+	ParentID       *uuid.UUID // the correlation id of what caused it
 }
 
 // Accepted are the tasks that a call created, in the order of the requests, and
@@ -52,6 +58,9 @@ type Accepted struct {
 	IDs        []uuid.UUID
 	Namespaces []string
 	Limited    bool // steps may wait at limits: orchestrators should be notified
+	// Duplicates are the places, from 0, of requests for a task that existed
+	// already, or that an earlier request of the call created. It stands in IDs.
+	Duplicates []int
 }
 
 // Channels are what to notify of the tasks.
@@ -76,6 +85,9 @@ func Defer(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []R
 // problem of every request is reported, wrapping [ErrInvalid] or
 // [catalog.ErrUnknownTemplate]. When db is a transaction the tasks become
 // visible, and run, once it commits.
+//
+// A task that is the same as one that exists, by the identity strategy of its
+// template or by an idempotency key, is not created: see identity.go.
 func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
 	return accept(ctx, db, c, requests, postgres.Whole)
 }
@@ -95,22 +107,40 @@ func accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 	if err != nil {
 		return Accepted{}, err
 	}
+	identities, err := identitiesOf(requests, entries)
+	if err != nil {
+		return Accepted{}, err
+	}
 	accepted := Accepted{IDs: make([]uuid.UUID, len(requests))}
 	for i := range accepted.IDs {
 		accepted.IDs[i] = taskid.New()
 	}
-	if err := postgres.CreateTasks(ctx, db, accepted.group(entries, requests, keys, stage)); err != nil {
+	batch := accepted.group(entries, requests, extras{keys, identities}, stage)
+	existing, err := postgres.CreateTasks(ctx, db, batch)
+	if err != nil {
 		if postgres.IsDataError(err) {
 			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))
 		}
 		return Accepted{}, err
 	}
+	for i, id := range accepted.IDs {
+		if instead, ok := existing[id]; ok {
+			accepted.IDs[i] = instead
+			accepted.Duplicates = append(accepted.Duplicates, i)
+		}
+	}
 	return accepted, nil
+}
+
+// extras are what requests have besides their own words, by request.
+type extras struct {
+	keys       [][]string // of limits
+	identities [][]byte   // nil: tasks that have theirs already
 }
 
 // group puts tasks together that get the same steps, and notes the namespaces
 // concerned.
-func (a *Accepted) group(entries []*catalog.Entry, requests []Request, keys [][]string, stage postgres.Stage) (batch []postgres.NewTasks) {
+func (a *Accepted) group(entries []*catalog.Entry, requests []Request, more extras, stage postgres.Stage) (batch []postgres.NewTasks) {
 	groups := map[uuid.UUID]int{} // template → place in batch
 	for i := range requests {
 		e := entries[i]
@@ -122,9 +152,12 @@ func (a *Accepted) group(entries []*catalog.Entry, requests []Request, keys [][]
 			a.Namespaces = append(a.Namespaces, e.Template.Namespace)
 		}
 		task := newTask(a.IDs[i], &requests[i])
+		if more.identities != nil {
+			task.Identity = more.identities[i]
+		}
 		if e.Limited() {
-			task.Keys = keys[i]
-			batch[at].Limits = append(batch[at].Limits, e.Limits(keys[i])...)
+			task.Keys = more.keys[i]
+			batch[at].Limits = append(batch[at].Limits, e.Limits(more.keys[i])...)
 			a.Limited = true
 		}
 		batch[at].Tasks = append(batch[at].Tasks, task)
@@ -156,7 +189,7 @@ func Expand(ctx context.Context, tx postgres.DB, c *catalog.Catalog, rest time.D
 	if err != nil {
 		return Accepted{}, err
 	}
-	err = postgres.CreateTasks(ctx, tx, expanded.group(entries, requests, keys, postgres.Expand))
+	_, err = postgres.CreateTasks(ctx, tx, expanded.group(entries, requests, extras{keys: keys}, postgres.Expand))
 	return expanded, err
 }
 
@@ -197,6 +230,9 @@ func problemsOf(r *Request) []string {
 	var problems []string
 	if r.Template.Namespace == "" || r.Template.Name == "" {
 		problems = append(problems, "the template needs a namespace and a name")
+	}
+	if len(r.IdempotencyKey) > MaxKey {
+		problems = append(problems, fmt.Sprintf("the idempotency key has %d bytes; at most %d are allowed", len(r.IdempotencyKey), MaxKey))
 	}
 	if r.Priority < -MaxPriority || r.Priority > MaxPriority {
 		problems = append(problems, fmt.Sprintf("the priority is %d; it must be -%d to %d", r.Priority, MaxPriority, MaxPriority))

@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) create(t *testing.T, name string) {
 	t.Helper()
 	w.tasks[name] = taskid.New()
-	err := CreateTasks(t.Context(), w, []NewTasks{{
+	_, err := CreateTasks(t.Context(), w, []NewTasks{{
 		Template: w.template, Queue: testQueue, Steps: diamond(), Tasks: []NewTask{{ID: w.tasks[name], Context: json.RawMessage(`{}`)}},
 	}})
 	if err != nil {

@@ -23,7 +23,7 @@ func newDiamonds(t *testing.T, n int) *world {
 		w.tasks[fmt.Sprint(i)] = id
 		group.Tasks = append(group.Tasks, NewTask{ID: id, Context: json.RawMessage(`{}`)})
 	}
-	if err := CreateTasks(t.Context(), w, []NewTasks{group}); err != nil {
+	if _, err := CreateTasks(t.Context(), w, []NewTasks{group}); err != nil {
 		t.Fatal(err)
 	}
 	return w

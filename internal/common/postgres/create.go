@@ -62,6 +62,7 @@ type NewTask struct {
 	RunAt         time.Time  // no step starts before; zero: at once
 	ParentID      *uuid.UUID // the correlation id of what caused it
 	Keys          []string   // of the limits that its steps pass: see [KeyLimit]
+	Identity      []byte     // of two tasks with the same one, the second is not created; nil: it is like no other
 }
 
 // A task whose first steps all wait at gates has nothing to run yet.
@@ -84,7 +85,7 @@ const expandTasksSQL = `
 
 // Every task gets the same steps, so the server multiplies them out. A step
 // that depends on nothing is enqueued at birth, unless it waits at a gate.
-func insertStepsSQL(gates string) string {
+func insertStepsSQL(gates, only string) string {
 	return `
 	insert into tasker.steps (task_id, ordinal, name, state, waiting_on, depends_on, dependents, max_attempts, enqueued_at,
 		priority, gates, patience)
@@ -95,7 +96,7 @@ func insertStepsSQL(gates string) string {
 	from unnest($1::uuid[], $2::int2[], $10::text[]) t (task_id, priority, keys)
 	cross join unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::int[], $11::text[])
 		d (ordinal, name, depends_on, dependents, max_attempts, gates, patience, limits)
-	cross join lateral (select ` + gates + ` as gates) g`
+	cross join lateral (select ` + gates + ` as gates) g` + only
 }
 
 // What the gates of step d of task t are: its own, which are the same for every
@@ -109,88 +110,83 @@ const (
 
 // sendRootsSQL sends the messages of the steps that depend on nothing, due when
 // their task may start.
-func sendRootsSQL(queue string) string {
+func sendRootsSQL(queue, only string) string {
 	return fmt.Sprintf(`
 	insert into pgmq.%s (msg_id, vt, message) overriding system value
 	select %s, greatest(t.run_at, clock_timestamp()),
 		jsonb_build_object('task', t.task_id, 'step', r.ordinal, 'claim', 0)
 			|| case when t.run_at is null then '{}' else '{"starts": true}' end::jsonb
 	from unnest($1::uuid[], $2::int2[], $3::timestamptz[]) with ordinality t (task_id, priority, run_at, n)
-	cross join unnest($4::int[]) r (ordinal)
-	order by t.n, r.ordinal`, table(queue), messageID(queue, "t.priority"))
+	cross join unnest($4::int[]) r (ordinal)%s
+	order by t.n, r.ordinal`, table(queue), messageID(queue, "t.priority"), only)
 }
 
 // Steps that depend on nothing and wait at a gate.
-func gateRootsSQL(gates string) string {
+func gateRootsSQL(gates, only string) string {
 	return `
 	insert into tasker.gated_steps (task_id, ordinal, gates, priority, ready_at, due_at)
 	select t.task_id, d.ordinal, g.gates, t.priority, greatest(t.run_at, clock_timestamp()),
 		greatest(t.run_at, clock_timestamp()) + make_interval(secs => nullif(d.patience, 0))
 	from unnest($1::uuid[], $2::int2[], $3::timestamptz[], $7::text[]) t (task_id, priority, run_at, keys)
 	cross join unnest($4::int[], $5::text[], $6::float8[], $8::text[]) d (ordinal, gates, patience, limits)
-	cross join lateral (select ` + gates + ` as gates) g`
+	cross join lateral (select ` + gates + ` as gates) g` + only
 }
 
 // CreateTasks inserts tasks with their steps and enqueues the first of them, in
 // one round trip and, when db is no transaction already, in one transaction.
-// Nobody is woken.
-func CreateTasks(ctx context.Context, db DB, groups []NewTasks) error {
+// Nobody is woken. For a task that was not created, since one with its identity
+// exists, it returns the id of that one.
+func CreateTasks(ctx context.Context, db DB, groups []NewTasks) (existing map[uuid.UUID]uuid.UUID, err error) {
 	b := &pgx.Batch{}
 	n := 0
+	groups = inOrder(groups)
+	existing = map[uuid.UUID]uuid.UUID{}
 	var limits []Limit
 	for i := range groups {
 		limits = append(limits, groups[i].Limits...)
 	}
 	queueLimits(b, limits)
 	for i := range groups {
-		queueCreate(b, &groups[i])
+		queueCreate(b, &groups[i], existing)
 		n += len(groups[i].Tasks)
 	}
 	if n == 0 {
-		return fmt.Errorf("create tasks: %w", errEmptyBatch)
+		return nil, fmt.Errorf("create tasks: %w", errEmptyBatch)
 	}
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
-		return fmt.Errorf("create %d tasks: %w", n, err)
+		return nil, fmt.Errorf("create %d tasks: %w", n, err)
 	}
-	return nil
+	return existing, nil
 }
 
-func queueCreate(b *pgx.Batch, g *NewTasks) {
-	n := len(g.Tasks)
-	ids, correlations, parents := make([]uuid.UUID, n), make([]*uuid.UUID, n), make([]*uuid.UUID, n)
-	contexts, initiators, sources, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	tags, priorities, starts := make([]*string, n), make([]int16, n), make([]*time.Time, n)
-	for i := range g.Tasks {
-		t := &g.Tasks[i]
-		ids[i], contexts[i], correlations[i], parents[i] = t.ID, string(t.Context), t.CorrelationID, t.ParentID
-		initiators[i], sources[i], reasons[i] = t.Initiator, t.SourceSystem, t.Reason
-		tags[i], priorities[i] = arrayLiteral(t.Tags), t.Priority
-		if !t.RunAt.IsZero() {
-			starts[i] = &t.RunAt
-		}
+func queueCreate(b *pgx.Batch, g *NewTasks, existing map[uuid.UUID]uuid.UUID) {
+	columns := stepColumns{keys: keysOf(g), gates: ownGates}
+	if columns.keys != nil {
+		columns.gates = limitedGates
 	}
 	roots, gated := rootsOf(g.Steps)
 	state := firstState(roots, gated)
-	switch g.Stage {
-	case Expand:
-		b.Queue(expandTasksSQL, ids, state)
-	case Accept:
+	if g.Stage == Accept {
 		state = tasker.TaskInitializing
-		fallthrough
-	case Whole:
-		b.Queue(insertTasksSQL, g.Template, state, ids, contexts, correlations, initiators, sources, reasons, tags,
-			priorities, starts, parents)
+	}
+	values := columns.take(g, state)
+	identities := identitiesOf(g)
+	switch {
+	case g.Stage == Expand:
+		b.Queue(expandTasksSQL, columns.ids, state)
+	case identities != nil:
+		b.Queue(insertDistinctTasksSQL, append(values, identities)...)
+		queueExisting(b, columns.ids, identities, existing)
+		columns.only = created
+	default:
+		b.Queue(insertTasksSQL, values...)
 	}
 	if g.Stage == Accept {
 		return
 	}
-	gates, keys := ownGates, keysOf(g)
-	if keys != nil {
-		gates = limitedGates
-	}
-	queueSteps(b, g, stepColumns{ids, priorities, keys}, gates)
+	queueSteps(b, g, columns)
 	if len(roots) > 0 {
-		b.Queue(sendRootsSQL(g.Queue), ids, priorities, starts, roots)
+		b.Queue(sendRootsSQL(g.Queue, columns.only), columns.ids, columns.priorities, columns.starts, roots)
 	}
 	if len(gated) > 0 {
 		ordinals, own, patience := make([]int32, len(gated)), make([]*string, len(gated)), make([]float64, len(gated))
@@ -198,7 +194,8 @@ func queueCreate(b *pgx.Batch, g *NewTasks) {
 		for i, s := range gated {
 			ordinals[i], own[i], patience[i], limits[i] = s.Ordinal, arrayLiteral(s.Gates), seconds(s.Patience), intsLiteral(s.Limits)
 		}
-		b.Queue(gateRootsSQL(gates), ids, priorities, starts, ordinals, own, patience, keys, limits)
+		b.Queue(gateRootsSQL(columns.gates, columns.only), columns.ids, columns.priorities, columns.starts, ordinals, own, patience,
+			columns.keys, limits)
 	}
 }
 
@@ -215,15 +212,36 @@ func keysOf(g *NewTasks) []*string {
 	return keys
 }
 
-// stepColumns are the columns of new tasks that their steps need.
+// stepColumns are what the statements about steps need of new tasks.
 type stepColumns struct {
 	ids        []uuid.UUID
 	priorities []int16
+	starts     []*time.Time
 	keys       []*string
+	gates      string // what the gates of a step are, in SQL
+	only       string // for which of the tasks, in SQL; empty: for all
+}
+
+// take fills the columns and returns the values of insertTasksSQL.
+func (c *stepColumns) take(g *NewTasks, state tasker.TaskState) []any {
+	n := len(g.Tasks)
+	c.ids, c.priorities, c.starts = make([]uuid.UUID, n), make([]int16, n), make([]*time.Time, n)
+	correlations, parents, tags := make([]*uuid.UUID, n), make([]*uuid.UUID, n), make([]*string, n)
+	contexts, initiators, sources, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	for i := range g.Tasks {
+		t := &g.Tasks[i]
+		c.ids[i], contexts[i], correlations[i], parents[i] = t.ID, string(t.Context), t.CorrelationID, t.ParentID
+		initiators[i], sources[i], reasons[i] = t.Initiator, t.SourceSystem, t.Reason
+		tags[i], c.priorities[i] = arrayLiteral(t.Tags), t.Priority
+		if !t.RunAt.IsZero() {
+			c.starts[i] = &t.RunAt
+		}
+	}
+	return []any{g.Template, state, c.ids, contexts, correlations, initiators, sources, reasons, tags, c.priorities, c.starts, parents}
 }
 
 // queueSteps gives every one of the tasks the same steps.
-func queueSteps(b *pgx.Batch, g *NewTasks, tasks stepColumns, gates string) {
+func queueSteps(b *pgx.Batch, g *NewTasks, tasks stepColumns) {
 	n := len(g.Steps)
 	ordinals, names, attempts := make([]int32, n), make([]string, n), make([]int32, n)
 	dependsOn, dependents, own, limits := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
@@ -234,7 +252,7 @@ func queueSteps(b *pgx.Batch, g *NewTasks, tasks stepColumns, gates string) {
 		dependsOn[i], dependents[i] = intsLiteral(s.DependsOn), intsLiteral(s.Dependents)
 		own[i], limits[i], patience[i] = arrayLiteral(s.Gates), intsLiteral(s.Limits), int32(s.Patience.Seconds())
 	}
-	b.Queue(insertStepsSQL(gates), tasks.ids, tasks.priorities, ordinals, names, dependsOn, dependents, attempts, own, patience,
+	b.Queue(insertStepsSQL(tasks.gates, tasks.only), tasks.ids, tasks.priorities, ordinals, names, dependsOn, dependents, attempts, own, patience,
 		tasks.keys, limits)
 }
 

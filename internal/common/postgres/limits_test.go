@@ -89,7 +89,7 @@ func TestDropUnusedLimits(t *testing.T) {
 		steps := diamond()
 		steps[3].Gates = []string{LimitGate(gate)} // waits on others, long before it comes to its gate
 		group := NewTasks{Template: w.template, Queue: testQueue, Steps: steps, Tasks: []NewTask{{ID: taskid.New(), Context: json.RawMessage(`{}`)}}}
-		if err := CreateTasks(t.Context(), w, []NewTasks{group}); err != nil {
+		if _, err := CreateTasks(t.Context(), w, []NewTasks{group}); err != nil {
 			t.Fatal(err)
 		}
 		w.tasks[gate] = group.Tasks[0].ID

@@ -115,7 +115,11 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		return p
 	}
 	var code Code
-	if a.settings.Classify != nil {
+	duplicate, isDuplicate := errors.AsType[*Duplicate](err)
+	switch {
+	case isDuplicate:
+		code = DuplicateTask
+	case a.settings.Classify != nil:
 		code = a.settings.Classify(err)
 	}
 	level := slog.LevelWarn
@@ -133,6 +137,9 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		return p
 	}
 	p.Detail, p.Errors = list(err)
+	if code == DuplicateTask {
+		p.ExistingTask, p.location = duplicate.Task, duplicate.Location
+	}
 	return p
 }
 

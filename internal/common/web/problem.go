@@ -22,6 +22,7 @@ const (
 	NotFound             Code = "NOT_FOUND"              // no such thing, or no such route
 	UnknownTemplate      Code = "UNKNOWN_TEMPLATE"       // no template of that name is registered
 	Conflict             Code = "CONFLICT"               // what is asked for does not fit the state of things
+	DuplicateTask        Code = "DUPLICATE_TASK"         // the same task exists already
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"     // the route does not know the method
 	Timeout              Code = "TIMEOUT"                // the body did not arrive in time
 	PayloadTooLarge      Code = "PAYLOAD_TOO_LARGE"      // the body, or a part of it, is above its limit
@@ -44,6 +45,7 @@ var codes = map[Code]struct {
 	NotFound:             {http.StatusNotFound, ""},
 	UnknownTemplate:      {http.StatusNotFound, ""},
 	Conflict:             {http.StatusConflict, ""},
+	DuplicateTask:        {http.StatusConflict, ""},
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, ""},
 	Timeout:              {http.StatusRequestTimeout, ""},
 	PayloadTooLarge:      {http.StatusRequestEntityTooLarge, ""},
@@ -75,7 +77,19 @@ type Problem struct {
 	Detail    string   `json:"detail" doc:"What went wrong, for people"`
 	RequestID string   `json:"request_id" doc:"What the server's log calls the request"`
 	Errors    []Detail `json:"errors,omitempty" doc:"Each problem, where there can be several"`
+
+	ExistingTask string `json:"existing_task_uuid,omitempty" format:"uuid" doc:"With DUPLICATE_TASK: the task that exists"`
+	location     string // of it
 }
+
+// A Duplicate is the error that a task exists already.
+type Duplicate struct {
+	Task     string // its id
+	Location string // where to read it
+}
+
+// Error says which task exists.
+func (d *Duplicate) Error() string { return "the same task exists already: " + d.Task }
 
 // A Detail is one of several problems.
 type Detail struct {
@@ -120,6 +134,9 @@ func (p *Problem) GetHeaders() http.Header {
 	h := http.Header{}
 	if p.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfter)
+	}
+	if p.location != "" {
+		h.Set("Location", p.location)
 	}
 	return h
 }

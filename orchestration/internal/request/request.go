@@ -29,6 +29,7 @@ type task struct {
 	Tags          []string        `json:"tags"`
 	Priority      int             `json:"priority"`
 	RunAt         time.Time       `json:"run_at"`
+	Key           string          `json:"idempotency_key"`
 }
 
 // An envelope is a request with word about itself around it.
@@ -61,7 +62,7 @@ func Task(message json.RawMessage) (intake.Request, error) {
 		Template: postgres.TemplateName{Namespace: t.Namespace, Name: t.Name, Version: t.Version},
 		Context:  t.Context, CorrelationID: t.CorrelationID, ParentID: t.ParentID,
 		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags,
-		Priority: t.Priority, RunAt: t.RunAt,
+		Priority: t.Priority, RunAt: t.RunAt, IdempotencyKey: t.Key,
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,20 +18,24 @@ import (
 // above its limit is: the client need not know which of the two it met.
 var errTooLarge = errors.New("context too large")
 
+// errTwoKeys marks a request that says two things at once.
+var errTwoKeys = errors.New("the header Idempotency-Key and idempotency_key in the body differ")
+
 // A TaskRequest asks for a task.
 type TaskRequest struct {
-	Name          string     `json:"name" minLength:"1" doc:"Of the template" example:"order_fulfillment"`
-	Namespace     string     `json:"namespace" minLength:"1" doc:"Of the template" example:"orders"`
-	Version       string     `json:"version,omitempty" doc:"Of the template; without it the highest one"`
-	Context       web.Object `json:"context,omitzero" doc:"The input of the task, an object of at most 1 MiB; without it {}"`
-	CorrelationID *uuid.UUID `json:"correlation_id,omitempty" format:"uuid" doc:"Ties the task to others, of any system"`
-	Initiator     string     `json:"initiator,omitempty" doc:"Who asks"`
-	SourceSystem  string     `json:"source_system,omitempty" doc:"From where"`
-	Reason        string     `json:"reason,omitempty" doc:"Why"`
-	Tags          []string   `json:"tags,omitempty" nullable:"false"`
-	Priority      int        `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Steps of a higher priority run first; what waits is overtaken only so often"`
-	RunAt         time.Time  `json:"run_at,omitzero" doc:"When the first steps may start; without it at once"`
-	ParentID      *uuid.UUID `json:"parent_correlation_id,omitempty" format:"uuid" doc:"The correlation id of what caused it"`
+	Name           string     `json:"name" minLength:"1" doc:"Of the template" example:"order_fulfillment"`
+	Namespace      string     `json:"namespace" minLength:"1" doc:"Of the template" example:"orders"`
+	Version        string     `json:"version,omitempty" doc:"Of the template; without it the highest one"`
+	Context        web.Object `json:"context,omitzero" doc:"The input of the task, an object of at most 1 MiB; without it {}"`
+	CorrelationID  *uuid.UUID `json:"correlation_id,omitempty" format:"uuid" doc:"Ties the task to others, of any system"`
+	Initiator      string     `json:"initiator,omitempty" doc:"Who asks"`
+	SourceSystem   string     `json:"source_system,omitempty" doc:"From where"`
+	Reason         string     `json:"reason,omitempty" doc:"Why"`
+	Tags           []string   `json:"tags,omitempty" nullable:"false"`
+	Priority       int        `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Steps of a higher priority run first; what waits is overtaken only so often"`
+	IdempotencyKey string     `json:"idempotency_key,omitempty" maxLength:"500" doc:"Says, in place of the context, which tasks of the template are the same. Where one exists, the answer is that task"`
+	RunAt          time.Time  `json:"run_at,omitzero" doc:"When the first steps may start; without it at once"`
+	ParentID       *uuid.UUID `json:"parent_correlation_id,omitempty" format:"uuid" doc:"The correlation id of what caused it"`
 }
 
 func (r *TaskRequest) request() intake.Request {
@@ -38,30 +43,48 @@ func (r *TaskRequest) request() intake.Request {
 		Template: postgres.TemplateName{Namespace: r.Namespace, Name: r.Name, Version: r.Version},
 		Context:  r.Context.RawMessage, CorrelationID: r.CorrelationID,
 		Initiator: r.Initiator, SourceSystem: r.SourceSystem, Reason: r.Reason, Tags: r.Tags,
-		Priority: r.Priority, RunAt: r.RunAt, ParentID: r.ParentID,
+		Priority: r.Priority, RunAt: r.RunAt, ParentID: r.ParentID, IdempotencyKey: r.IdempotencyKey,
 	}
 }
 
 type createInput struct {
-	Body TaskRequest
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"500" doc:"The same as idempotency_key in the body"`
+	Body           TaskRequest
 }
 
 type createOutput struct {
+	Status   int
 	Location string `header:"Location" doc:"Where to read the task"`
 	Body     Task
 }
 
-// createTask creates a task and answers with it, without its steps.
+// createTask creates a task and answers with it, without its steps. Who sends an
+// idempotency key again gets the same answer but for the status; who asks for the
+// same task without one is refused.
 func (s *service) createTask(ctx context.Context, in *createInput) (*createOutput, error) {
-	ids, err := s.accept(ctx, []TaskRequest{in.Body}, func(int) string { return "body.context" })
+	if in.Body.IdempotencyKey == "" {
+		in.Body.IdempotencyKey = in.IdempotencyKey
+	}
+	if in.IdempotencyKey != "" && in.IdempotencyKey != in.Body.IdempotencyKey {
+		return nil, &web.Located{Err: errTwoKeys, Location: "body.idempotency_key"}
+	}
+	accepted, err := s.accept(ctx, []TaskRequest{in.Body}, func(int) string { return "body.context" })
 	if err != nil {
 		return nil, err
 	}
-	created, err := postgres.FindTask(ctx, s.DB, ids[0])
+	out := &createOutput{Status: http.StatusCreated, Location: "/v1/tasks/" + accepted.IDs[0].String()}
+	if len(accepted.Duplicates) > 0 {
+		if in.Body.IdempotencyKey == "" {
+			return nil, &web.Duplicate{Task: accepted.IDs[0].String(), Location: out.Location}
+		}
+		out.Status = http.StatusOK
+	}
+	created, err := postgres.FindTask(ctx, s.DB, accepted.IDs[0])
 	if err != nil {
 		return nil, err
 	}
-	return &createOutput{Location: "/v1/tasks/" + created.ID.String(), Body: taskOf(&created, nil)}, nil
+	out.Body = taskOf(&created, nil)
+	return out, nil
 }
 
 type createManyInput struct {
@@ -72,39 +95,40 @@ type createManyInput struct {
 
 type createManyOutput struct {
 	Body struct {
-		IDs []uuid.UUID `json:"task_uuids" nullable:"false" doc:"In the order of the requests"`
+		IDs        []uuid.UUID `json:"task_uuids" nullable:"false" doc:"In the order of the requests"`
+		Duplicates []int       `json:"duplicates,omitempty" doc:"The places, from 0, of the requests whose task existed already"`
 	}
 }
 
 // createTasks creates many tasks in one transaction.
 func (s *service) createTasks(ctx context.Context, in *createManyInput) (*createManyOutput, error) {
-	ids, err := s.accept(ctx, in.Body.Tasks, func(task int) string { return fmt.Sprintf("body.tasks[%d].context", task) })
+	accepted, err := s.accept(ctx, in.Body.Tasks, func(task int) string { return fmt.Sprintf("body.tasks[%d].context", task) })
 	if err != nil {
 		return nil, err
 	}
 	out := &createManyOutput{}
-	out.Body.IDs = ids
+	out.Body.IDs, out.Body.Duplicates = accepted.IDs, accepted.Duplicates
 	return out, nil
 }
 
 // accept creates tasks and wakes who runs their first steps. Where says where in
 // the body the context of a task stands.
-func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(task int) string) ([]uuid.UUID, error) {
+func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(task int) string) (intake.Accepted, error) {
 	requests := make([]intake.Request, len(asked))
 	for i := range asked {
 		if n := len(asked[i].Context.RawMessage); n > intake.MaxContext {
-			return nil, fmt.Errorf("%w: that of task %d has %d bytes; at most %d are allowed", errTooLarge, i+1, n, intake.MaxContext)
+			return intake.Accepted{}, fmt.Errorf("%w: that of task %d has %d bytes; at most %d are allowed", errTooLarge, i+1, n, intake.MaxContext)
 		}
 		requests[i] = asked[i].request()
 	}
 	accepted, err := intake.Accept(ctx, s.DB, s.Catalog, requests)
 	if err != nil {
-		return nil, locate(err, where)
+		return intake.Accepted{}, locate(err, where)
 	}
 	for _, channel := range accepted.Channels(s.Names) {
 		s.Notifier.Wake(channel)
 	}
-	return accepted.IDs, nil
+	return accepted, nil
 }
 
 // locate says where in the body the contexts stand that err is about.

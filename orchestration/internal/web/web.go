@@ -92,6 +92,7 @@ func codeOf(err error) web.Code {
 		{errLimit, web.BadRequest},
 		{schedules.ErrInvalid, web.BadRequest},
 		{postgres.ErrExists, web.Conflict},
+		{errTwoKeys, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrTaskOver, web.Conflict},
 		{operate.ErrInvalid, web.BadRequest},

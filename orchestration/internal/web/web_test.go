@@ -156,7 +156,7 @@ func read[T any](s *server, a answer, status int) (out T) {
 // create creates a task of the template diamond and returns its id.
 func (s *server) create() uuid.UUID {
 	s.t.Helper()
-	a := s.ask(http.MethodPost, "/v1/tasks", `{"name": "diamond", "namespace": "shapes"}`)
+	a := s.ask(http.MethodPost, "/v1/tasks", `{"name": "diamond", "namespace": "shapes"}`, "Idempotency-Key", uuid.NewString()) // a new task each time
 	return read[web.Task](s, a, http.StatusCreated).ID
 }
 
