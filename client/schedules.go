@@ -40,8 +40,8 @@ type Schedule struct {
 	// TimeField is the field of the context that gets the scheduled time, in
 	// RFC 3339 and UTC; empty means none.
 	TimeField string
-	// Cron is five fields (minute, hour, day of the month, month, day of the
-	// week) or one of @hourly, @daily, @weekly, @monthly and @yearly.
+	// Cron is five fields (minute, hour, day, month, weekday) or one of @hourly,
+	// @daily, @weekly, @monthly and @yearly.
 	Cron string
 	// TimeZone is a name of the IANA database; empty means UTC.
 	TimeZone string

@@ -141,17 +141,13 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		return nil
 	})
 	r := newReconciler(sys, cfg, reports)
-	g.Go(func() error { p.applyStored(ctx, reports); return nil })
-	g.Go(func() error { gates.run(ctx); return nil })
-	g.Go(func() error { door.run(ctx); return nil })
-	g.Go(func() error { newFirer(sys, cfg).Run(ctx, scheduled); return nil })
-	g.Go(func() error { p.ops.Run(ctx); return nil })
-	g.Go(func() error { r.run(ctx); return nil })
-	g.Go(func() error { l.run(ctx); return nil })
-	g.Go(func() error { bulk.run(ctx); return nil })
-	g.Go(func() error { r.ops.Run(ctx); return nil })
-	keeper := newHousekeeper(sys, cfg, p.failures)
-	g.Go(func() error { keeper.run(ctx); return nil })
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { p.applyStored(ctx, reports) },
+		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
+		gates.run, door.run, l.run, r.run, bulk.run, newHousekeeper(sys, cfg, p.failures).run, p.ops.Run, r.ops.Run,
+	} {
+		g.Go(func() error { run(ctx); return nil })
+	}
 	deps := webDeps(sys)
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })

@@ -21,7 +21,7 @@ type ScheduleRequest struct {
 	TimeField     string     `json:"time_field,omitempty" doc:"The field of the context that gets the scheduled time, in RFC 3339 and UTC"`
 	Priority      int        `json:"priority,omitempty" minimum:"-100" maximum:"100"`
 	Tags          []string   `json:"tags,omitempty" nullable:"false"`
-	Cron          string     `json:"cron" maxLength:"200" doc:"Five fields: minute, hour, day of the month, month, day of the week; or @hourly, @daily, @weekly, @monthly, @yearly" example:"30 2 * * *"`
+	Cron          string     `json:"cron" maxLength:"200" doc:"Five fields: minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly" example:"30 2 * * *"`
 	TimeZone      string     `json:"time_zone,omitempty" doc:"As in the IANA database; without it UTC" example:"Europe/Berlin"`
 	Overlap       string     `json:"overlap,omitempty" enum:"skip,allow" doc:"While the task created last has not ended: create none (the default), or another"`
 	CatchUp       string     `json:"catch_up,omitempty" enum:"none,last,all" doc:"Of the times that passed while nobody could fire start none, the last (the default), or all, which needs overlap allow"`
