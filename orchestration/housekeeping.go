@@ -18,6 +18,7 @@ import (
 	"github.com/tasker-systems/tasker-go/orchestration/internal/archive"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/dlq"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/staleness"
+	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
 )
 
 // The jobs of housekeeping, by the names they have in the database.
@@ -37,6 +38,7 @@ type housekeeper struct {
 	// recall has the workers of a namespace look which of their claims still hold.
 	recall  func(namespace string)
 	letters *dlq.Keeper
+	looker  *staleness.Detector // for people who look how tasks stand
 	jobs    []job
 	failed  *eventsystem.Signal // raised when tasks may have failed
 	rest    time.Duration       // how long failed tasks may wait for somebody to look at them
@@ -61,6 +63,7 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(),
 	}
 	stale := cfg.StalenessDetection
+	h.looker = staleness.New(sys.Pool, sys.Names, stale, cfg.DLQ)
 	add := func(name string, interval time.Duration, run func(context.Context) (any, error)) {
 		h.jobs = append(h.jobs, job{name: name, interval: interval, run: run, asked: eventsystem.NewSignal()})
 	}
@@ -238,4 +241,19 @@ func (h *housekeeper) entered(ctx context.Context, all []postgres.Entered) {
 		h.log.WarnContext(ctx, "task set aside in the dead letter queue", "entry_id", e.Entry, "task_id", e.Task,
 			"template", e.Name, "namespace", e.Namespace, "state", e.State, "reason", e.Reason)
 	}
+}
+
+// resting shows how near open tasks are to being stale.
+func (h *housekeeper) resting(ctx context.Context, most int) ([]web.RestingTask, error) {
+	found, err := h.looker.Look(ctx, most)
+	tasks := make([]web.RestingTask, len(found))
+	for i := range found {
+		f := &found[i]
+		tasks[i] = web.RestingTask{
+			TaskID: f.Task, Name: f.Name, Namespace: f.Namespace, Status: f.State, Cause: string(f.Cause),
+			Minutes: f.Used.Minutes(), Limit: f.Limit.Minutes(), Action: string(f.Action),
+		}
+		tasks[i].Grade()
+	}
+	return tasks, err
 }

@@ -208,3 +208,17 @@ func TestReconcilerEndsCycles(t *testing.T) {
 		t.Error(fmt.Sprint(got, " tasks ended for a cycle"))
 	}
 }
+
+// TestResting shows a task that comes near to its limit (the original's monitoring
+// at 85 per cent), and changes nothing.
+func TestResting(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	task := b.create()
+	b.exec(`update tasker.steps set enqueued_at = now() - interval '1530 seconds' where task_id = $1`, task)
+	b.exec(`update tasker.tasks set created_at = now() - interval '1530 seconds' where task_id = $1`, task)
+	tasks, err := b.keeper().resting(t.Context(), 10)
+	if err != nil || len(tasks) != 1 || tasks[0].TaskID != task || tasks[0].Health != "warning" || tasks[0].Limit != 30 || tasks[0].Cause != "rest" {
+		t.Errorf("got %+v (%v)", tasks, err)
+	}
+}

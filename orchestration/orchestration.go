@@ -140,15 +140,16 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		opts.Line.MarkDrained()
 		return nil
 	})
-	r := newReconciler(sys, cfg, reports)
+	r, keeper := newReconciler(sys, cfg, reports), newHousekeeper(sys, cfg, p.failures)
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { p.applyStored(ctx, reports) },
 		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
-		gates.run, door.run, l.run, r.run, bulk.run, newHousekeeper(sys, cfg, p.failures).run, p.ops.Run, r.ops.Run,
+		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, p.ops.Run, r.ops.Run,
 	} {
 		g.Go(func() error { run(ctx); return nil })
 	}
 	deps := webDeps(sys)
+	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()

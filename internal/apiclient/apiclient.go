@@ -120,6 +120,10 @@ func (c *Client) FindTask(ctx context.Context, id string, wait time.Duration) (*
 
 // ListTasks reads a page of tasks, newest first, without their steps.
 func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
+	return c.listTasks(ctx, "/v1/tasks", f)
+}
+
+func (c *Client) listTasks(ctx context.Context, path string, f Filter) (*TaskPage, error) {
 	query := url.Values{"limit": {strconv.Itoa(f.Limit)}}
 	for name, value := range map[string]string{
 		"namespace": f.Namespace, "name": f.Name, "state": f.State, "after": f.After,
@@ -129,7 +133,7 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 		}
 	}
 	var page TaskPage
-	raw, err := c.call(ctx, call{path: "/v1/tasks", query: query}, &page)
+	raw, err := c.call(ctx, call{path: path, query: query}, &page)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,8 @@ func newRootCommand(env Env) *cobra.Command {
 		newBenchRoleCommand(env),
 		newTaskCommand(env),
 		newSignalCommand(env),
+		newDLQCommand(env),
+		newArchiveCommand(env),
 		newTemplateCommand(env),
 		newLimitCommand(env),
 		newScheduleCommand(env),

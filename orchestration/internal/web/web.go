@@ -34,6 +34,14 @@ type Deps struct {
 	Config   config.Provider    // what /config tells
 	Metrics  *telemetry.Metrics // nil when they are off
 	Log      *slog.Logger
+
+	DLQ config.DLQ
+	// DeadLettered is told which tasks were set aside by hand.
+	DeadLettered func(context.Context, []postgres.Entered)
+	// Resting returns so many of the open tasks that are nearest to being stale.
+	Resting func(ctx context.Context, most int) ([]RestingTask, error)
+	// ArchiveNow has the archiver run soon; false: there is none.
+	ArchiveNow func(context.Context) (bool, error)
 }
 
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
@@ -57,6 +65,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	})
 	s.routes(api)
 	s.scheduleRoutes(api)
+	s.housekeepingRoutes(api)
 	info := web.Info{
 		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
 	}
@@ -94,9 +103,13 @@ func codeOf(err error) web.Code {
 		{postgres.ErrExists, web.Conflict},
 		{errTwoKeys, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
+		{postgres.ErrResolved, web.Conflict},
+		{state.ErrRefused, web.Conflict},
+		{errAlreadyAside, web.Conflict},
+		{errNoManualEntries, web.Conflict},
+		{errNoArchiver, web.Conflict},
 		{postgres.ErrTaskOver, web.Conflict},
 		{operate.ErrInvalid, web.BadRequest},
-		{state.ErrRefused, web.Conflict},
 	} {
 		if errors.Is(err, known.err) {
 			return known.code

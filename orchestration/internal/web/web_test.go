@@ -73,6 +73,14 @@ func startServer(t *testing.T, overlay string) *server {
 	names := messaging.NewNames(cfg.Common.Queues)
 	deps := web.Deps{
 		DB: pool, Catalog: catalog.New(pool, names, config.Test, cfg.Common.TaskTemplates), Names: names, Notifier: eventsystem.NewNotifier(pool, log), Log: log,
+		DLQ:          cfg.Orchestration.DLQ,
+		DeadLettered: func(context.Context, []postgres.Entered) {},
+		Resting: func(context.Context, int) ([]web.RestingTask, error) {
+			return []web.RestingTask{{Name: "diamond", Minutes: 51, Limit: 60}}, nil
+		},
+		ArchiveNow: func(ctx context.Context) (bool, error) {
+			return cfg.Orchestration.Archive.Enabled, postgres.AskForJob(ctx, pool, "archive")
+		},
 	}
 	register(t, deps.Catalog, diamond, strings.NewReplacer("diamond", "other", "1.2.0", "2.0.0").Replace(diamond))
 
