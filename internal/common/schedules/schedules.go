@@ -241,6 +241,7 @@ func Trigger(ctx context.Context, db postgres.Pool, c *catalog.Catalog, name str
 		}
 		request := Request(&s, now)
 		request.Reason = "triggered by hand"
+		request.IdempotencyKey += " by hand " + uuid.NewString()
 		if accepted, err = intake.Accept(ctx, tx, c, []intake.Request{request}); err != nil {
 			return err
 		}
@@ -253,11 +254,14 @@ func Trigger(ctx context.Context, db postgres.Pool, c *catalog.Catalog, name str
 	return accepted, err
 }
 
-// Request asks for the task of a schedule for one of its times.
+// Request asks for the task of a schedule for one of its times. Each time has a
+// task of its own, whatever identity its template gives to tasks: all of a
+// schedule have the same context.
 func Request(s *postgres.Schedule, at time.Time) intake.Request {
 	return intake.Request{
 		Template: Template(s), Context: withTime(s, at), Priority: int(s.Priority), Tags: s.Tags,
 		Initiator: "schedule " + s.Name, Reason: "scheduled for " + at.UTC().Format(time.RFC3339),
+		IdempotencyKey: "schedule " + s.ID.String() + " " + at.UTC().Format(time.RFC3339),
 	}
 }
 

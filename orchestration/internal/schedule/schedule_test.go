@@ -327,6 +327,40 @@ func TestTask(t *testing.T) {
 	}
 }
 
+// TestEachTimeHasItsTask: whatever identity a template gives to its tasks, equal
+// contexts at different times, of several schedules, or by hand, are different
+// tasks.
+func TestEachTimeHasItsTask(t *testing.T) {
+	t.Parallel()
+	p, f := newPlace(t)
+	for _, strategy := range []string{"strict", "caller_provided", "always_unique"} {
+		all, err := templates.LoadFS(taskertest.YAML(
+			`{name: ` + strategy + `, namespace: test, identity_strategy: ` + strategy + `, steps: [{name: only, handler: {callable: work}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Catalog.Register(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{strategy + "-a", strategy + "-b"} {
+			p.add(name, func(s *schedules.Spec) {
+				s.Template.Name, s.CatchUp, s.Overlap = strategy, schedules.CatchUpAll, schedules.OverlapAllow
+			})
+		}
+	}
+	p.makeDue(2)
+	p.fire(f, 6)
+	for range 2 {
+		if accepted, err := schedules.Trigger(t.Context(), p.pool, f.Catalog, "strict-a"); err != nil || len(accepted.Duplicates) > 0 {
+			t.Errorf("trigger: %+v, %v", accepted, err)
+		}
+	}
+	got := p.text(`select concat_ws(' ', count(*), count(distinct task_id)) from tasker.schedule_runs where outcome = 'created'`)
+	if got != "20 20" || p.text(taskCount) != "20" {
+		t.Errorf("runs and their tasks: %s; tasks: %s; want 20 each", got, p.text(taskCount))
+	}
+}
+
 // TestHistoryIsBounded: the newest runs are kept.
 func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
