@@ -43,6 +43,11 @@ func lanes(cfg *config.Orchestration) int {
 	return min(2, cfg.EventSystems.Orchestration.Processing.MaxConcurrentOperations)
 }
 
+// newLine returns the line between the roles of a process.
+func newLine(cfg *config.Config) *handoff.Line {
+	return handoff.New(lanes(cfg.Orchestration), cfg.Worker.Channels.EventSubscribers.CompletionBufferSize)
+}
+
 // Run plays both roles until ctx ends, then stops in good order. The
 // configuration must have both sections and the database the current schema.
 // Values that a reload changes are followed.
@@ -67,7 +72,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	sys.Follow(provider)
 	worker.UseEvents(sys, cfg.Worker, opts.Events)
 
-	line := handoff.New(lanes(cfg.Orchestration), cfg.Worker.Channels.EventSubscribers.CompletionBufferSize)
+	line := newLine(cfg)
 	for _, lane := range line.Lanes() {
 		channels.Watch(sys.Channels, "outcomes", lane)
 	}

@@ -24,9 +24,9 @@ func TestRequestQueue(t *testing.T) {
 			e := enginetest.Start(t, enginetest.Options{
 				Deployment: enginetest.Combined, Templates: taskertest.YAML(oneTemplate), Handlers: enginetest.Handlers{"ok": ok},
 				Settings: enginetest.Settings{
-					"common.queues.orchestration_queues.task_requests":                            `"` + queue + `"`,
-					"orchestration.event_systems.orchestration.processing.max_retries":            "1",
-					"orchestration.event_systems.orchestration.timing.visibility_timeout_seconds": "1",
+					"common.queues.orchestration_queues.task_requests":                 `"` + queue + `"`,
+					"orchestration.event_systems.orchestration.processing.max_retries": "1",
+					"common.queues.default_visibility_timeout_seconds":                 "1",
 				},
 			})
 			for _, message := range []string{

@@ -205,8 +205,9 @@ type Queues struct {
 	// Lower it to notice a backlog earlier.
 	HealthCheckInterval Seconds `toml:"health_check_interval" range:"1..3600"`
 
-	// DefaultBatchSize is how many messages a read takes where its event system
-	// does not say. Raise it for throughput, lower it to spread work evenly.
+	// DefaultBatchSize is how many messages a read takes of the queues that have no
+	// event system of their own: task requests and finalizations. Raise it for
+	// throughput, lower it to spread work evenly.
 	DefaultBatchSize int `toml:"default_batch_size" range:"1..1000"`
 
 	// MaxBatchSize is the most messages any read takes, whatever its own batch size
@@ -214,9 +215,9 @@ type Queues struct {
 	// batch sizes it would cut.
 	MaxBatchSize int `toml:"max_batch_size" range:"1..10000"`
 
-	// DefaultVisibilityTimeout is how long a message that was read stays hidden
-	// from others, where the reader does not say. Raise it when work takes
-	// longer, lower it to recover faster from a crash.
+	// DefaultVisibilityTimeout is how long a message of these queues that was read
+	// stays hidden from others. Raise it when work takes longer, lower it to recover
+	// faster from a crash.
 	DefaultVisibilityTimeout Seconds `toml:"default_visibility_timeout_seconds" range:"1..3600"`
 
 	// OrchestrationQueues are the exact names of the orchestrator's own queues.

@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -163,5 +164,65 @@ func TestHealthNamesTheEventSystems(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRequestsFollowTheSettings: how many requests one read takes, and for how
+// long those are hidden that must wait for their template.
+func TestRequestsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "common.queues.default_batch_size", "common.queues.default_visibility_timeout_seconds")
+	b := newBench(t)
+	queue := b.sys.Names.Requests()
+	if err := postgres.CreateLoggedQueues(t.Context(), b.sys.Pool, []string{queue}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		batch, want int
+		hidden      config.Seconds
+	}{{1, 50, 100}, {2, 60, 300}} {
+		b.exec(`delete from pgmq.q_` + queue)
+		b.exec(`select pgmq.send_batch($1, array_fill('{"namespace": "test", "name": "absent"}'::jsonb, array[60]))`, queue)
+		b.sys.Common.Queues.DefaultBatchSize, b.sys.Common.Queues.DefaultVisibilityTimeout = tt.batch, tt.hidden
+		d := newDoorkeeper(b.sys, &b.cfg, nil)
+		if n, err := d.requests(t.Context()); n != tt.want || err != nil {
+			t.Errorf("took %d requests, want %d (%v)", n, tt.want, err)
+		}
+		hidden := b.count(`select coalesce(max(ceil(extract(epoch from vt - clock_timestamp())))::int, 0) from pgmq.q_` + queue)
+		if upTo := int(tt.hidden); hidden > upTo || hidden < upTo-60 {
+			t.Errorf("a request that waits is hidden for %d s, want %d", hidden, upTo)
+		}
+	}
+}
+
+// TestNotificationsFollowTheSettings: how many notifications may wait.
+func TestNotificationsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "orchestration.mpsc_channels.event_listeners.pgmq_event_buffer_size")
+	for _, size := range []int{10, 20} {
+		synctest.Test(t, func(t *testing.T) {
+			var cfg config.Orchestration
+			cfg.EventSystems.Orchestration.Health.Enabled = true
+			cfg.EventSystems.Orchestration.Timing.HealthCheckInterval = 1000
+			cfg.Channels.EventListeners.PGMQEventBufferSize = size
+			var common config.Common
+			common.Database.Pool.AcquireTimeout = 10
+			how := listening(common, &cfg)
+			how.OneByOne = true // the listener holds each back until the reader has looked
+			server, wake := eventtest.NewServer(), eventsystem.NewSignal()
+			l := eventsystem.NewListener(server.Config(t), map[string]*eventsystem.Signal{"results": wake}, how, discard)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); l.Run(ctx) }()
+			synctest.Wait()
+			server.Notify("results", 50)
+			synctest.Wait()
+			if _, got := l.Checks()[0].Look(ctx); got != fmt.Sprintf("listening; %d of %d notifications wait", size, size) {
+				t.Errorf("with a buffer of %d it says %q", size, got)
+			}
+			cancel()
+			<-ended
+			server.Cut()
+		})
 	}
 }

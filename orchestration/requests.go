@@ -41,10 +41,10 @@ type doorkeeper struct {
 }
 
 func newDoorkeeper(sys *system.Context, cfg *config.Orchestration, pause func() time.Duration) *doorkeeper {
-	es := cfg.EventSystems.Orchestration
+	es, queues := cfg.EventSystems.Orchestration, sys.Common.Queues // its queues have no section of their own
 	d := &doorkeeper{
 		pool: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, wake: eventsystem.NewSignal(),
-		most: coalesced * es.Processing.BatchSize, visibility: es.Timing.VisibilityTimeout.Duration(),
+		most: coalesced * min(queues.DefaultBatchSize, queues.MaxBatchSize), visibility: queues.DefaultVisibilityTimeout.Duration(),
 		tries: int32(es.Processing.MaxRetries), rest: -1, delay: cfg.Backoff.ReenqueueDelays.Initializing.Duration(), //nolint:gosec // 0 to 100
 		pause: pause, log: sys.Log,
 	}

@@ -74,6 +74,7 @@ func Open(ctx context.Context, cfg config.Database, application string) (*pgxpoo
 	pc.MaxConnIdleTime = cfg.Pool.IdleTimeout.Duration()
 	pc.MaxConnLifetime = cfg.Pool.MaxLifetime.Duration()
 	pc.ConnConfig.ConnectTimeout = cfg.Pool.AcquireTimeout.Duration()
+	pc.ConnConfig.Tracer = acquireBound{cfg.Pool.AcquireTimeout.Duration()}
 	params := pc.ConnConfig.RuntimeParams
 	params["application_name"] = application
 	params["statement_timeout"] = strconv.FormatInt(cfg.Variables.StatementTimeout.Duration().Milliseconds(), 10)

@@ -2,11 +2,13 @@ package system_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
@@ -114,5 +116,34 @@ func TestEnvironmentDecidesAboutTemplates(t *testing.T) {
 				t.Errorf("%s, registration %d: %v", environment, i+1, err)
 			}
 		}
+	}
+}
+
+// TestWaitsForConnectionsAreBounded holds the only connection of a pool: how long
+// the next query waits for it.
+func TestWaitsForConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "common.database.pool.acquire_timeout_seconds")
+	databaseURL := testdb.New(t)
+	wait := func(timeout string, patience time.Duration) error {
+		sys := open(t, databaseURL, enginetest.Settings{
+			"common.database.pool.acquire_timeout_seconds": timeout,
+			"common.database.pool.max_connections":         "1", "common.database.pool.min_connections": "0",
+		})
+		held, err := sys.Pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Release()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err = sys.Pool.Exec(ctx, `select 1`)
+		return errors.Join(err, ctx.Err())
+	}
+	if err := wait("1", time.Minute); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a query without a connection ends with %v", err)
+	}
+	if err := wait("300", 2*time.Second); !strings.Contains(err.Error(), "\n") {
+		t.Errorf("a query that may wait ends before its caller gives up: %v", err)
 	}
 }
