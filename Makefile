@@ -35,6 +35,11 @@ test: postgres cc lint ## everything that must hold: formatting, linters, all te
 	go mod tidy -diff
 	CI=1 CGO_ENABLED=1 $(with_postgres) go test -race -shuffle=on -timeout=15m ./...
 
+.PHONY: soak
+soak: postgres ## what takes longer: 20,000 tasks under chaos, thousands of runs of the engine's laws
+	TASKER_CHAOS_TASKS=20000 $(with_postgres) go test -count=1 -timeout=40m -run TestChaos -v ./internal/e2e
+	$(with_postgres) go test -count=1 -timeout=40m -run TestLaws -v ./orchestration -rapid.checks=3000
+
 .PHONY: lint
 lint: ## only formatting and linters
 	$(lint) config verify

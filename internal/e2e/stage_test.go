@@ -33,6 +33,7 @@ func templates() fs.FS {
 		diamond("flaky", "{callable: flaky}", "max_attempts: 2, backoff_base_ms: 1500"),
 		diamond("held", "{callable: hold}", "max_attempts: 1"),
 		diamond("stubborn", "{callable: stubborn}", "max_attempts: 1"),
+		chain, branches, batches,
 	)
 }
 
@@ -50,6 +51,42 @@ steps:
 `, name, namespace, handler, retry)
 }
 
+// chain is four steps in a row; the third fails once.
+const chain = `
+name: chain
+identity_strategy: always_unique
+namespace: ` + namespace + `
+steps:
+  - {name: a, handler: {callable: trace}}
+  - {name: b, handler: {callable: trace}, dependencies: [a]}
+  - {name: c, handler: {callable: flaky}, dependencies: [b], retry: {max_attempts: 2, backoff_base_ms: 200}}
+  - {name: d, handler: {callable: trace}, dependencies: [c]}
+`
+
+// branches decides for two of three branches.
+const branches = `
+name: branches
+identity_strategy: always_unique
+namespace: ` + namespace + `
+steps:
+  - {name: decide, type: decision, handler: {callable: decide}}
+  - {name: left, handler: {callable: trace}, dependencies: [decide]}
+  - {name: middle, handler: {callable: trace}, dependencies: [decide]}
+  - {name: right, handler: {callable: trace}, dependencies: [decide]}
+  - {name: join, type: deferred_convergence, handler: {callable: trace}, dependencies: [left, middle, right]}
+`
+
+// batches works on five shares, two at a time.
+const batches = `
+name: batches
+identity_strategy: always_unique
+namespace: ` + namespace + `
+steps:
+  - {name: split, type: batchable, handler: {callable: split}}
+  - {name: work, type: batch_worker, handler: {callable: trace}, dependencies: [split], batch_config: {parallelism: 2}}
+  - {name: sum, type: deferred_convergence, handler: {callable: trace}, dependencies: [work]}
+`
+
 // handlers are those of the templates.
 func handlers() *tasker.Handlers {
 	h := tasker.NewHandlers()
@@ -59,6 +96,14 @@ func handlers() *tasker.Handlers {
 			return nil, errors.New("the first attempt fails")
 		}
 		return trace(ctx, s)
+	}))
+	h.Add("decide", tasker.HandlerFunc(func(ctx context.Context, s *tasker.Step) (any, error) {
+		m, err := trace(ctx, s)
+		return tasker.Decision{Steps: []string{"left", "right"}, Result: m}, err
+	}))
+	h.Add("split", tasker.HandlerFunc(func(ctx context.Context, s *tasker.Step) (any, error) {
+		m, err := trace(ctx, s)
+		return tasker.Batches{Cursors: tasker.Range(0, 5, 1), Result: m}, err
 	}))
 	h.Add("hold", tasker.HandlerFunc(hold))
 	h.Add("stubborn", tasker.HandlerFunc(func(ctx context.Context, s *tasker.Step) (any, error) {
