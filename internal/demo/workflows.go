@@ -18,6 +18,9 @@ type Workflow struct {
 	Name      string // of the template
 	Context   json.RawMessage
 	Steps     int
+	// Keys is over how many keys of limits the tasks of a workload spread, by the
+	// number "key" in their contexts; 0: it has no limit.
+	Keys int
 	// Attempts are how many attempts a step takes, by step name; the others
 	// take one.
 	Attempts map[string]int
@@ -60,17 +63,21 @@ func Workflows() []Workflow {
 }
 
 // Benchmarks returns the workloads of the bench: W1 a single step, W2 a chain
-// of four, W3 a diamond of four, W4 a fan-out 1→100→1.
+// of four, W3 a diamond of four, W4 a fan-out 1→100→1, W5 a single step under a
+// limit of five at once for each of a thousand keys.
 func Benchmarks() []Workflow {
 	w4 := []string{"start", "end"}
 	for i := range fanOut {
 		w4 = append(w4, branchName(i))
 	}
+	limited := benchmark("w5", "W5 single step, 1,000 keys", "only")
+	limited.Keys, limited.Context = 1000, json.RawMessage(`{"key": 0}`)
 	return []Workflow{
 		benchmark("w1", "W1 single step", "only"),
 		benchmark("w2", "W2 linear 4", "a", "b", "c", "d"),
 		benchmark("w3", "W3 diamond 4", "a", "b", "c", "d"),
 		benchmark("w4", "W4 1→100→1", w4...),
+		limited,
 	}
 }
 

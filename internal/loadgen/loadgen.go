@@ -39,7 +39,7 @@ const (
 type Options struct {
 	DatabaseURL    string // migrated when it is not
 	Mode           Mode
-	Workload       string  // W1, W2, W3 or W4
+	Workload       string  // W1 to W5
 	Repetitions    int     // of each measurement
 	Seconds        float64 // that one throughput run should take; 0 leaves throughput out
 	LatencySamples int     // per repetition, bounded by three seconds; 0 leaves latency out
@@ -137,7 +137,7 @@ func workload(name string) (demo.Workflow, error) {
 			return w, nil
 		}
 	}
-	return demo.Workflow{}, fmt.Errorf("unknown workload %q; there are W1 single step, W2 linear 4, W3 diamond 4 and W4 1→100→1", name)
+	return demo.Workflow{}, fmt.Errorf("unknown workload %q; there are W1 single step, W2 linear 4, W3 diamond 4, W4 1→100→1 and W5 single step of 1,000 limited keys", name)
 }
 
 // start starts the roles and returns what stops them.
@@ -211,6 +211,7 @@ type bench struct {
 	report   func(Result)
 	client   *client.Client
 	conn     *pgx.Conn // looks on
+	asked    int       // requests made so far
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -351,7 +352,12 @@ func (b *bench) one(ctx context.Context) (time.Duration, error) {
 }
 
 func (b *bench) request() client.Request {
-	return client.Request{Namespace: b.workload.Namespace, Template: b.workload.Name}
+	r := client.Request{Namespace: b.workload.Namespace, Template: b.workload.Name}
+	if b.workload.Keys > 0 {
+		r.Context = map[string]int{"key": b.asked % b.workload.Keys}
+	}
+	b.asked++
+	return r
 }
 
 // until asks again and again until the answer is true.
