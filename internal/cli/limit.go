@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -39,6 +40,9 @@ func newLimitSetCommand(env Env) *cobra.Command {
 			if cmd.Flags().Changed("concurrency") {
 				numbers.Concurrency = &concurrency
 			}
+			if numbers.Concurrency == nil && numbers.Rate == 0 {
+				return usage(errors.New("a limit needs --concurrency, --rate, or both"))
+			}
 			if cmd.Flags().Changed("per") {
 				numbers.Per = per.Seconds()
 			}
@@ -61,7 +65,6 @@ func newLimitSetCommand(env Env) *cobra.Command {
 	cmd.Flags().Float64Var(&numbers.Rate, "rate", 0, "steps that start per --per (default: any number)")
 	cmd.Flags().DurationVar(&per, "per", time.Second, "period of the rate")
 	cmd.Flags().Float64Var(&numbers.Burst, "burst", 0, "steps that may start at once after a pause (default: the rate)")
-	cmd.MarkFlagsOneRequired("concurrency", "rate")
 	api.flag(env, cmd)
 	jsonFlag(cmd, &asJSON)
 	return cmd
