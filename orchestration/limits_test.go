@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -110,9 +111,7 @@ func numbered(n int, with map[string]any) []any {
 	contexts := make([]any, n)
 	for i := range contexts {
 		c := map[string]any{"n": i}
-		for k, v := range with {
-			c[k] = v
-		}
+		maps.Copy(c, with)
 		contexts[i] = c
 	}
 	return contexts

@@ -123,8 +123,12 @@ func newLimitRemoveCommand(env Env) *cobra.Command {
 
 func printLimits(env Env, limits []apiclient.Limit) {
 	t := table{columns: []column{
-		{title: "limit"}, {title: "at once", right: true}, {title: "rate"}, {title: "set by"},
-		{title: "in use", right: true}, {title: "waiting", right: true},
+		{title: "limit"},
+		{title: "at once", right: true},
+		{title: "rate"},
+		{title: "set by"},
+		{title: "in use", right: true},
+		{title: "waiting", right: true},
 	}}
 	for i := range limits {
 		l := &limits[i]
