@@ -28,6 +28,7 @@ var components = map[string]string{
 	"orchestration.dlq":                            "the dead letter queue",
 	"orchestration.archive":                        "the archiver",
 	"orchestration.decision_points":                "decisions: results that create steps",
+	"orchestration.webhooks":                       "webhooks",
 	"worker.system":                                "the worker",
 	"worker.system.event_driven":                   "the worker's event system",
 	"worker.system.fallback_poller":                "the sweep of tasks",

@@ -14,9 +14,9 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
-// extensions is how many keys extend the proposal's tree of 222: seven of
-// decision points and seven of web auth.
-const extensions = 7 + 7
+// extensions is how many keys extend the proposal's tree of 222: seven each of
+// decision points, web auth and webhooks.
+const extensions = 7 + 7 + 7
 
 func TestFieldCount(t *testing.T) {
 	t.Parallel()

@@ -27,6 +27,10 @@ type Orchestration struct {
 	// DecisionPoints bounds results that create steps. The table extends the
 	// proposal and may be left out.
 	DecisionPoints DecisionPoints `toml:"decision_points"`
+
+	// Webhooks is how word of tasks is sent to other systems. The table extends
+	// the proposal and may be left out.
+	Webhooks Webhooks `toml:"webhooks"`
 }
 
 // Backoff is when a failed step is tried again and a resting task looked at.
@@ -338,4 +342,36 @@ type DecisionPoints struct {
 	// EnableMetrics says whether decisions are counted. Turn it off to save the
 	// counters.
 	EnableMetrics bool `toml:"enable_metrics" default:"true"`
+}
+
+// Webhooks is how word of tasks is sent to other systems.
+type Webhooks struct {
+	// AllowPrivateAddresses says whether webhooks may call loopback, private and
+	// link-local addresses. Turn it on where all who may add webhooks may also
+	// reach these networks.
+	AllowPrivateAddresses bool `toml:"allow_private_addresses" default:"false"`
+
+	// MaxConcurrentDeliveries is the most requests that one orchestrator has
+	// under way. Raise it for many or slow receivers.
+	MaxConcurrentDeliveries int `toml:"max_concurrent_deliveries" range:"1..1000" default:"16"`
+
+	// Timeout is how long a receiver may take to answer. Raise it for receivers
+	// that do their work before they answer.
+	Timeout Seconds `toml:"timeout_seconds" range:"1..300" default:"15"`
+
+	// MaxAttempts is how often a delivery is tried before it is given up. Raise
+	// it to outlast longer outages of receivers.
+	MaxAttempts int `toml:"max_attempts" range:"1..100" default:"14"`
+
+	// InitialDelay is the wait after the first failed attempt; it doubles with
+	// each further one. Lower it where receivers recover soon.
+	InitialDelay Milliseconds `toml:"initial_delay_ms" range:"10..3600000" default:"5000"`
+
+	// MaxDelay is the longest wait between attempts. Lower it to notice a
+	// recovery sooner.
+	MaxDelay Seconds `toml:"max_delay_seconds" range:"1..86400" default:"21600"`
+
+	// Retention is how long deliveries are kept once they are over. Raise it to
+	// look further back.
+	Retention Days `toml:"retention_days" range:"1..3650" default:"7"`
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
+	"github.com/tasker-systems/tasker-go/orchestration/internal/webhooks"
 )
 
 // ErrNoSection says that the configuration lacks the section of this role.
@@ -108,6 +109,9 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	l := newLimiter(sys, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration())
 	p := newProcessor(sys, cfg, opts.Line)
 	p.look = l.look
+	hooks := webhooks.New(sys.Pool, cfg.Webhooks, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration(),
+		sys.Common.Queues.PGMQ.ShutdownTimeout.Duration(), sys.Log)
+	p.settled = hooks.Settled
 	g, ctx := errgroup.WithContext(ctx)
 	if opts.Stopping != nil {
 		defer context.AfterFunc(ctx, opts.Stopping)()
@@ -144,12 +148,13 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { p.applyStored(ctx, reports) },
 		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
-		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, p.ops.Run, r.ops.Run,
+		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, hooks.Run, p.ops.Run, r.ops.Run,
 	} {
 		g.Go(func() error { run(ctx); return nil })
 	}
 	deps := webDeps(sys)
 	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
+	deps.Webhooks = web.Webhooks{AllowPrivateAddresses: cfg.Webhooks.AllowPrivateAddresses, Changed: hooks.Changed}
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()

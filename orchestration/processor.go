@@ -34,6 +34,7 @@ type processor struct {
 	notifier *eventsystem.Notifier
 	log      *slog.Logger
 	router   *events.Router
+	settled  func() // tasks have changed their states
 	process  uuid.UUID
 	lease    time.Duration // of steps handed over within the process
 	line     *handoff.Line
@@ -54,7 +55,7 @@ type processor struct {
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
 	return &processor{
 		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
-		router: sys.Events, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
+		router: sys.Events, settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
@@ -358,7 +359,10 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 		p.log.InfoContext(ctx, "results came after their claim was lost and change nothing",
 			"namespace", entry.Template.Namespace, "results", late)
 	}
-	p.router.Settled(entry.Template.Namespace, applied.Settled)
+	if len(applied.Settled) > 0 {
+		p.settled()
+		p.router.Settled(entry.Template.Namespace, applied.Settled)
+	}
 }
 
 // apply applies a batch or says that it is refused, or given up: its results

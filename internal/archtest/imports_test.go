@@ -57,6 +57,7 @@ internal/common/intake            : . config internal/common/catalog internal/co
 internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
+internal/common/webhook           :
 internal/common/web               : . config internal/common/health internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 

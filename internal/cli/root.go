@@ -62,6 +62,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newTemplateCommand(env),
 		newLimitCommand(env),
 		newScheduleCommand(env),
+		newWebhookCommand(env),
 		newDBCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),

@@ -50,7 +50,8 @@ const largestResult = 64 << 10
 const mostSteps = 1000
 
 // Results that are large are replaced by their size, so that no task is too large
-// to be set aside. A second entry while one is pending is none.
+// to be set aside. A second entry while one is pending is none. Webhooks that
+// want to know are told with the new ones.
 const enterSQL = `
 	with entered as (
 		insert into tasker.dlq_entries (entry_id, task_id, template_id, original_state, reason, snapshot, metadata)
@@ -66,6 +67,7 @@ const enterSQL = `
 	select e.entry_id, e.task_id, p.namespace, p.name, e.original_state, e.reason::text
 	from entered e
 	join tasker.templates p on p.template_id = e.template_id
+	cross join (select tasker.enqueue_deliveries('task.dead_lettered', array_agg(task_id)) from entered) told
 	order by e.entry_id`
 
 // snapshotSQL is task t with its steps and their attempts.

@@ -30,6 +30,7 @@ type Deps struct {
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
+	Webhooks Webhooks
 	Checks   []health.Check     // of what else runs in the role
 	Config   config.Provider    // what /config tells
 	Metrics  *telemetry.Metrics // nil when they are off
@@ -102,6 +103,7 @@ func codeOf(err error) web.Code {
 		{schedules.ErrInvalid, web.BadRequest},
 		{postgres.ErrExists, web.Conflict},
 		{errTwoKeys, web.BadRequest},
+		{errWebhook, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrResolved, web.Conflict},
 		{state.ErrRefused, web.Conflict},

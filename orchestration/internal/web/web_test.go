@@ -81,6 +81,7 @@ func startServer(t *testing.T, overlay string) *server {
 		ArchiveNow: func(ctx context.Context) (bool, error) {
 			return cfg.Orchestration.Archive.Enabled, postgres.AskForJob(ctx, pool, "archive")
 		},
+		Webhooks: web.Webhooks{AllowPrivateAddresses: cfg.Orchestration.Webhooks.AllowPrivateAddresses},
 	}
 	register(t, deps.Catalog, diamond, strings.NewReplacer("diamond", "other", "1.2.0", "2.0.0").Replace(diamond))
 
