@@ -71,7 +71,7 @@ func parse(task string) (uuid.UUID, error) {
 }
 
 func (c *Client) operator() *operate.Operator {
-	return &operate.Operator{Pool: c.pool, Names: c.names, Notifier: c.notifier}
+	return &operate.Operator{Pool: c.pool, Catalog: c.catalog, Names: c.names, Notifier: c.notifier}
 }
 
 // RetryStep runs a failed, cancelled or waiting step again, named by its name or
@@ -97,7 +97,8 @@ func (c *Client) ResolveStep(ctx context.Context, task, step string, by By) erro
 
 // CompleteStep completes a step that is not complete with a result, encoded as
 // JSON of at most 4 MiB, that the steps that depend on it see as if its handler
-// had returned it.
+// had returned it. The result of a decision or of a batch brings steps about as
+// one of its handler does; a step of that kind must have begun to wait for a worker.
 func (c *Client) CompleteStep(ctx context.Context, task, step string, result any, by By) error {
 	id, err := parse(task)
 	if err != nil {

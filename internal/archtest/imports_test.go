@@ -54,7 +54,7 @@ internal/common/handoff           : . config internal/common/outcome internal/co
 internal/common/catalog           : . config internal/common/messaging internal/common/postgres internal/common/templates github.com/google/uuid
 internal/common/events            : . internal/common/catalog internal/common/outcome internal/common/postgres internal/common/publisher internal/common/templates github.com/google/uuid
 internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
-internal/common/operate           : . internal/common/eventsystem internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
+internal/common/operate           : . internal/common/catalog internal/common/eventsystem internal/common/expansion internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
 internal/common/webhook           :

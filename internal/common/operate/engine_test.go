@@ -382,3 +382,46 @@ func TestResolveTheLastStepFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestCompleteDecisionByHand: the result of a decision brings about what it says,
+// whoever gives it, and one that makes no sense fails the step with the reason.
+func TestCompleteDecisionByHand(t *testing.T) {
+	t.Parallel()
+	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
+		e := enginetest.Start(t, enginetest.Options{
+			Deployment: d,
+			Handlers: enginetest.Handlers{"ok": ok, "undecided": func(context.Context, *tasker.Step) (any, error) {
+				return nil, tasker.Permanent(errors.New("undecided"))
+			}},
+			Templates: taskertest.YAML(`
+name: fork
+namespace: test
+steps:
+  - {name: first, handler: {callable: ok}}
+  - {name: route, type: decision, handler: {callable: undecided}, dependencies: [first], retry: {max_attempts: 1}}
+  - {name: left, handler: {callable: ok}, dependencies: [route]}
+  - {name: right, handler: {callable: ok}, dependencies: [route]}`),
+		})
+		id := e.Create("fork", nil)
+		const routed = `select count(*) = 1 from tasker.steps where task_id = $1 and name = 'route' and state = $2 and claim = $3`
+		e.Await(routed, id, "error", 1)
+		for i, result := range []string{
+			`{"decision_point_outcome": {"type": "create_steps", "step_names": ["nowhere"]}}`,
+			`{"decision_point_outcome": {"type": "create_steps", "step_names": ["left"]}}`,
+		} {
+			if err := e.Client.CompleteStep(t.Context(), id, "route", json.RawMessage(result), by); err != nil {
+				t.Fatal(err)
+			}
+			e.Await(routed, id, []string{"error", "complete"}[i], 2+i)
+			e.Check()
+		}
+		e.Await(`select state = 'complete' from tasker.tasks where task_id = $1`, id)
+		task := e.Wait(id)
+		if left := task.Step("left"); left == nil || left.State != tasker.StepComplete || task.Step("right") != nil {
+			t.Errorf("%+v", task)
+		}
+		if err := e.Client.CompleteStep(t.Context(), id, "route", 1, by); !errors.Is(err, client.ErrState) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

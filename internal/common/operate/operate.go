@@ -17,7 +17,9 @@ import (
 	"github.com/google/uuid"
 
 	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/expansion"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/state"
@@ -33,6 +35,7 @@ type By struct{ Actor, Reason string }
 // An Operator acts on tasks. It is safe for concurrent use.
 type Operator struct {
 	Pool     postgres.Pool
+	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
 }
@@ -180,6 +183,7 @@ var stepKinds = map[state.StepEvent]string{
 	state.StepRetry:    "step.retry_requested",
 	state.StepResolve:  "step.resolved_manually",
 	state.StepComplete: "step.completed_manually",
+	state.StepSubmit:   "step.completed_manually",
 }
 
 // RetryStep makes a failed, cancelled or waiting step run again, at once, with all
@@ -205,7 +209,8 @@ type Completion struct {
 }
 
 // CompleteStep completes a step with a result that the steps that depend on it
-// see as if the handler had returned it.
+// see as if the handler had returned it. Where the result says which steps follow,
+// an orchestrator applies it; one that it cannot carry out fails the step.
 func (o *Operator) CompleteStep(ctx context.Context, step Step, c Completion, by By) error {
 	switch {
 	case !json.Valid(c.Result):
@@ -221,16 +226,21 @@ func (o *Operator) CompleteStep(ctx context.Context, step Step, c Completion, by
 }
 
 func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, by By, c Completion) error {
-	return o.locked(ctx, step.Task, func(ctx context.Context, db postgres.DB, s postgres.Standing) error {
+	submitted := false
+	err := o.locked(ctx, step.Task, func(ctx context.Context, db postgres.DB, s postgres.Standing) error {
 		found, err := step.Find(ctx, db)
 		if err != nil {
 			return err
+		}
+		event := event
+		if event == state.StepComplete && o.decides(ctx, s, found) {
+			event, submitted = state.StepSubmit, true
 		}
 		if err := stepAllowed(s, found, event); err != nil {
 			return err
 		}
 		tasks := []uuid.UUID{s.Task}
-		if err := change(ctx, db, postgres.StepRef{Task: s.Task, Ordinal: found.Ordinal}, event, c.Result); err != nil {
+		if err := o.change(ctx, db, s, found, move{event, c.Result}); err != nil {
 			return err
 		}
 		if s.State == tasker.TaskError {
@@ -247,21 +257,46 @@ func (o *Operator) step(ctx context.Context, step Step, event state.StepEvent, b
 		}
 		return record(ctx, db, a, found.Ordinal, stepKinds[event])
 	})
+	if err == nil && submitted {
+		o.Notifier.Wake(o.Names.ResultsChannel())
+	}
+	return err
+}
+
+// decides reports whether the result of a step says which steps follow.
+func (o *Operator) decides(ctx context.Context, s postgres.Standing, step postgres.StepStanding) bool {
+	entry, err := o.Catalog.Entry(ctx, s.Template)
+	if err != nil {
+		return false
+	}
+	definition, _, ok := entry.Step(step.Definition)
+	return ok && expansion.Decides(definition)
+}
+
+// A move is what happens to a step, with the result that it gets.
+type move struct {
+	event  state.StepEvent
+	result json.RawMessage
 }
 
 // change makes the move of a step.
-func change(ctx context.Context, db postgres.DB, step postgres.StepRef, event state.StepEvent, result json.RawMessage) error {
+func (o *Operator) change(ctx context.Context, db postgres.DB, s postgres.Standing, found postgres.StepStanding, m move) error {
 	var done bool
 	var err error
-	switch event {
+	step, from := postgres.StepRef{Task: s.Task, Ordinal: found.Ordinal}, state.Steps.From(m.event)
+	switch m.event {
 	case state.StepRetry:
 		var n int
-		n, err = postgres.ResetSteps(ctx, db, []uuid.UUID{step.Task}, []int32{step.Ordinal}, state.Steps.From(event))
+		n, err = postgres.ResetSteps(ctx, db, []uuid.UUID{s.Task}, []int32{found.Ordinal}, from)
 		done = n == 1
 	case state.StepResolve:
-		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: state.Steps.From(event), To: tasker.StepResolvedManually})
+		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: from, To: tasker.StepResolvedManually})
+	case state.StepSubmit:
+		done, err = postgres.SubmitResult(ctx, db, step, postgres.Submission{
+			From: from, Result: m.result, Template: s.Template, ResultsQueue: o.Names.Results(),
+		})
 	default:
-		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: state.Steps.From(event), To: tasker.StepComplete, Result: result})
+		done, err = postgres.EndStep(ctx, db, step, postgres.End{From: from, To: tasker.StepComplete, Result: m.result})
 	}
 	if err == nil && !done { // only a worker can have moved it: the task is locked
 		err = errMoved
@@ -274,7 +309,11 @@ var errMoved = errors.New("the step has moved meanwhile")
 
 // stepAllowed says whether the states of task and step allow the event.
 func stepAllowed(s postgres.Standing, step postgres.StepStanding, event state.StepEvent) error {
-	e := &state.Error{What: fmt.Sprintf("step %s of task %s", step.Name, s.Task), Asked: string(event), State: string(step.State)}
+	asked := event
+	if event == state.StepSubmit {
+		asked = state.StepComplete // in other words
+	}
+	e := &state.Error{What: fmt.Sprintf("step %s of task %s", step.Name, s.Task), Asked: string(asked), State: string(step.State)}
 	if s.State.Terminal() && s.State != tasker.TaskError {
 		e.State += ", and its task " + string(s.State)
 		return e
@@ -287,7 +326,7 @@ func stepAllowed(s postgres.Standing, step postgres.StepStanding, event state.St
 		return nil
 	}
 	for _, other := range state.Steps.Events(step.State, state.Operator) {
-		if stepKinds[other] != "" {
+		if stepKinds[other] != "" && other != state.StepSubmit && other != asked {
 			e.Possible = append(e.Possible, string(other))
 		}
 	}

@@ -20,6 +20,7 @@ import (
 // A Standing is how a locked task stands.
 type Standing struct {
 	Task      uuid.UUID
+	Template  uuid.UUID
 	Namespace string
 	State     tasker.TaskState
 	PausedAt  *time.Time
@@ -28,7 +29,7 @@ type Standing struct {
 // A row comes back as its last writer left it, but what else is to be read must
 // be read by the next statement.
 const lockStandingsSQL = `
-	select t.task_id, p.namespace, t.state, t.paused_at
+	select t.task_id, t.template_id, p.namespace, t.state, t.paused_at
 	from tasker.tasks t
 	join tasker.templates p on p.template_id = t.template_id
 	where t.task_id = any ($1)
@@ -48,10 +49,11 @@ func LockStandings(ctx context.Context, db DB, tasks []uuid.UUID) ([]Standing, e
 
 // A StepStanding is how a step of a locked task stands.
 type StepStanding struct {
-	Ordinal int32
-	Name    string
-	State   tasker.StepState
-	Built   bool // its failure was tolerated, and a step that depends on it has gone on
+	Ordinal    int32
+	Name       string
+	Definition string // the step of the template
+	State      tasker.StepState
+	Built      bool // its failure was tolerated, and a step that depends on it has gone on
 }
 
 // A tolerated failure counts as satisfied: what has gone on since would have to
@@ -64,7 +66,7 @@ const builtSQL = `s.tolerated and exists (
 		)`
 
 const findStepSQL = `
-	select s.ordinal, s.name, s.state, ` + builtSQL + `
+	select s.ordinal, s.name, coalesce(s.definition, s.name), s.state, ` + builtSQL + `
 	from tasker.steps s
 	where s.task_id = $1 and (s.ordinal = $2 or s.name = $3)`
 
@@ -289,6 +291,60 @@ func EndStep(ctx context.Context, db DB, step StepRef, end End) (bool, error) {
 	err := db.QueryRow(ctx, endStepSQL, step.Task, step.Ordinal, words(end.From), end.To, text(end.Result)).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("end step %s: %w", step.ID(), err)
+	}
+	return n == 1, nil
+}
+
+// submitSQL stores a result on a step as a worker does, under a claim number of
+// its own, and sends the pointer to it.
+func submitSQL(resultsQueue string) string {
+	return fmt.Sprintf(`
+	with chosen as materialized (
+		select s.task_id, s.ordinal, s.state, s.claim, s.attempt, s.process_id, s.started_at
+		from tasker.steps s
+		where s.task_id = $1 and s.ordinal = $2 and s.state = any ($3::text[]::tasker.step_state[])
+		for no key update
+	), submitted as (
+		update tasker.steps s
+		set state = 'enqueued_for_orchestration', claim = s.claim + 1, result = $4::text::jsonb, error = null, finished_at = now(),
+			next_attempt_at = null
+		from chosen c
+		where s.task_id = any (array[c.task_id]) and s.ordinal = c.ordinal
+		returning s.task_id, s.ordinal, s.claim
+	), logged as (
+		insert into tasker.step_attempts (task_id, ordinal, claim, attempt, process_id, started_at, finished_at, error)
+		select task_id, ordinal, claim, attempt, process_id, started_at, now(),
+			'{"kind": "complete", "message": "an operator ended the step"}'
+		from chosen
+		where state in ('in_progress', 'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
+		on conflict do nothing
+	), ungated as (
+		delete from tasker.gated_steps g
+		using submitted s
+		where g.task_id = any (array[s.task_id]) and g.ordinal = s.ordinal
+	), sent as (
+		insert into pgmq.%s (vt, message)
+		select clock_timestamp(), jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim, 'template', $5::uuid)
+		from submitted
+	)
+	select count(*) from submitted`, table(resultsQueue))
+}
+
+// A Submission is a result by hand that an orchestrator is to apply.
+type Submission struct {
+	From         []tasker.StepState // the states in which a step takes one
+	Result       json.RawMessage
+	Template     uuid.UUID
+	ResultsQueue string
+}
+
+// SubmitResult stores the result and reports whether the state of the step
+// allowed it.
+func SubmitResult(ctx context.Context, db DB, step StepRef, r Submission) (bool, error) {
+	var n int
+	err := db.QueryRow(ctx, submitSQL(r.ResultsQueue), step.Task, step.Ordinal, words(r.From), text(r.Result), r.Template).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("submit a result of step %s: %w", step.ID(), err)
 	}
 	return n == 1, nil
 }

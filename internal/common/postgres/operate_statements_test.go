@@ -16,6 +16,7 @@ func operatorStatements() map[string]string {
 		"reopenTasksSQL":   reopenTasksSQL,
 		"resetStepsSQL":    resetStepsSQL,
 		"resumeTasksSQL":   resumeTasksSQL,
+		"submitSQL":        submitSQL(testResults),
 		"troubleSQL":       troubleSQL,
 		"unholdStepsSQL":   unholdStepsSQL,
 

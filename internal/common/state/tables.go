@@ -91,6 +91,7 @@ const (
 	StepRetry    StepEvent = "retry"
 	StepResolve  StepEvent = "resolve"
 	StepComplete StepEvent = "complete"
+	StepSubmit   StepEvent = "submit"
 )
 
 // Steps is the whole life of a step.
@@ -148,5 +149,12 @@ var Steps = Table[tasker.StepState, StepEvent]{
 	{
 		append(Movable(), tasker.StepError, tasker.StepCancelled),
 		StepComplete, tasker.StepComplete, Operator, "the same, with a result for those that depend on it",
+	},
+	{
+		[]tasker.StepState{
+			tasker.StepEnqueued, tasker.StepInProgress, tasker.StepReported, tasker.StepReportedError, tasker.StepWaitingForRetry,
+			tasker.StepError, tasker.StepCancelled,
+		},
+		StepSubmit, tasker.StepReported, Operator, "the same, and the result says which steps follow: an orchestrator applies it",
 	},
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func (s *service) operator() *operate.Operator {
-	return &operate.Operator{Pool: s.DB, Names: s.Names, Notifier: s.Notifier}
+	return &operate.Operator{Pool: s.DB, Catalog: s.Catalog, Names: s.Names, Notifier: s.Notifier}
 }
 
 // A Note says why an operator acts, and who it is.
