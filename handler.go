@@ -32,10 +32,11 @@ type HandlerFunc func(ctx context.Context, step *Step) (any, error)
 func (f HandlerFunc) Handle(ctx context.Context, step *Step) (any, error) { return f(ctx, step) }
 
 // Handlers is a set of handlers, each under the name that templates call it by
-// (the key handler.callable). Fill it before the worker starts; reading it is
+// (the key handler.callable), and of resolvers for other names. Fill it before the worker starts; reading it is
 // then safe from many goroutines.
 type Handlers struct {
-	byName map[string]Handler
+	byName    map[string]Handler
+	resolvers []namedResolver
 }
 
 // NewHandlers returns an empty set.

@@ -36,7 +36,7 @@ type Step struct {
 	// nothing. See [Step.SaveCheckpoint].
 	Checkpoint json.RawMessage
 	// Checkpointer keeps checkpoints; whoever runs the handler sets it.
-	Checkpointer func(ctx context.Context, checkpoint json.RawMessage) error
+	Checkpointer func(ctx context.Context, checkpoint json.RawMessage) error `json:"-"`
 }
 
 // ErrClaimLost says that a step belongs to another attempt by now, or to none:

@@ -109,8 +109,8 @@ func runnable(t *templates.Template, handlers *tasker.Handlers) error {
 		if s.Type != templates.StepStandard {
 			problems = append(problems, fmt.Errorf("step %q is of type %s; only standard steps can run", s.Name, s.Type))
 		}
-		if _, ok := handlers.Find(s.Handler.Callable); !ok {
-			problems = append(problems, fmt.Errorf("step %q: no handler %q; there are %q", s.Name, s.Handler.Callable, handlers.Names()))
+		if _, err := handlers.Resolve(s.Handler.Callable, s.Handler.Method, s.Handler.Resolver); err != nil {
+			problems = append(problems, fmt.Errorf("step %q: %w", s.Name, err))
 		}
 	}
 	if len(problems) > 0 {
@@ -208,7 +208,7 @@ func (w *workflow) step(i int) tasker.Step {
 // may follow.
 func (w *workflow) attempts(ctx context.Context, i int, step tasker.Step) StepOutcome {
 	definition := &w.template.Steps[i]
-	handler, _ := w.handlers.Find(definition.Handler.Callable) // runnable has looked
+	handler, _ := w.handlers.Resolve(definition.Handler.Callable, definition.Handler.Method, definition.Handler.Resolver) // runnable has looked
 	o := StepOutcome{State: tasker.StepError}
 	for ; ; step.Attempt++ {
 		seen := step // a handler may hold on to that of an earlier attempt

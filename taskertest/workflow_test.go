@@ -146,7 +146,8 @@ environments:
 	want := tasker.Step{
 		Task: got.Task, ID: got.ID, Name: "c", Namespace: "test", Template: "it", Version: "1.2.3",
 		Attempt: 1, MaxAttempts: 7, Context: json.RawMessage(`{"n":1}`), Config: json.RawMessage(`{"limit":2,"shop":"x"}`),
-		Results: map[string]json.RawMessage{"b": json.RawMessage(`"b"`)},
+		Results:    map[string]json.RawMessage{"b": json.RawMessage(`"b"`)},
+		Checkpoint: json.RawMessage(`null`), // as JSON has one that is not there
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || got.Task == "" || got.ID == got.Task {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -204,7 +205,7 @@ func TestRunWorkflowEndsTheTest(t *testing.T) {
 		{"unknown template", ok, "test/other", nil, `no template "test/other" (namespace/name); there are ["test/it"]`},
 		{
 			"unknown handlers", template(`{name: a, handler: {callable: oh}}, {name: b, handler: {callable: k}}`), "test/it", nil,
-			`template test/it: step "a": no handler "oh"; there are ["exit" "fail" "fail_for_good" "fail_twice" "ok" "panic" "sleep" "step"]` + "\n" +
+			`template test/it: step "a": no handler "oh" in this worker; it has ["exit" "fail" "fail_for_good" "fail_twice" "ok" "panic" "sleep" "step"]` + "\n" +
 				`step "b": no handler "k"`,
 		},
 		{

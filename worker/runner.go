@@ -210,7 +210,8 @@ func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (execut
 	}
 	job.Step.Config, job.Step.Batch = entry.Configs[i], batch
 	job.Step.Checkpoint, job.Step.Checkpointer = claimed.Checkpoint, r.checkpointer(claimed.StepRef)
-	job.Callable, job.Timeout = definition.Handler.Callable, definition.Timeout.Duration()
+	job.Callable, job.Method, job.Resolver = definition.Handler.Callable, definition.Handler.Method, definition.Handler.Resolver
+	job.Timeout = definition.Timeout.Duration()
 	if job.Timeout == 0 {
 		job.Timeout = r.cfg.EventSystem.Timing.ProcessingTimeout.Duration()
 	}

@@ -214,3 +214,48 @@ func TestTasksKeepTheirDefinition(t *testing.T) {
 		}
 	})
 }
+
+// A desk is a handler with an entry point besides the usual one.
+type desk struct{ tasker.HandlerFunc }
+
+func (desk) Methods() map[string]tasker.HandlerFunc {
+	return map[string]tasker.HandlerFunc{"close": func(context.Context, *tasker.Step) (any, error) { return "closed", nil }}
+}
+
+// TestMethodsAndResolvers has a worker find handlers by all keys of a template;
+// what is not there fails for good and says what is.
+func TestMethodsAndResolvers(t *testing.T) {
+	t.Parallel()
+	e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None, Templates: taskertest.YAML(`
+name: desk
+namespace: test
+steps:
+  - {name: usual, handler: {callable: desk, method: call}}
+  - {name: method, handler: {callable: desk, method: close}}
+  - {name: resolver, handler: {callable: made up, method: twice, resolver: maker}}
+  - {name: no_method, handler: {callable: desk, method: burn}}
+  - {name: no_resolver, handler: {callable: desk, resolver: none}}
+  - {name: panics, handler: {callable: boom, resolver: maker}}
+`)})
+	handlers := tasker.NewHandlers()
+	handlers.Add("desk", desk{func(context.Context, *tasker.Step) (any, error) { return "usual", nil }})
+	handlers.AddResolver("maker", func(callable, method string) (tasker.Handler, bool) {
+		if callable == "boom" {
+			panic("boom")
+		}
+		return tasker.HandlerFunc(func(context.Context, *tasker.Step) (any, error) { return callable + " " + method, nil }), true
+	})
+	e.StartOrchestrator()
+	e.StartWorkerWith(handlers)
+	task := e.Run("desk", nil)
+	for step, want := range map[string]string{
+		"usual": `"usual"`, "method": `"closed"`, "resolver": `"made up twice"`,
+		"no_method": `handler \"desk\" has no method \"burn\"; it has [\"close\"]`, "no_resolver": `no resolver \"none\" in this worker; it has [\"explicit\" \"maker\"]`,
+		"panics": `resolver \"maker\" panicked over handler \"boom\": boom`,
+	} {
+		s := task.Step(step)
+		if got := string(s.Result) + string(s.Error); !strings.Contains(got, want) || s.Attempt != 1 {
+			t.Errorf("%s: got %s in attempt %d, want %s", step, got, s.Attempt, want)
+		}
+	}
+}

@@ -310,15 +310,14 @@ func (r *runner) giveUp(outlive context.Context) {
 func warnOfMissingHandlers(ctx context.Context, log *slog.Logger, handlers *tasker.Handlers, all []*templates.Template) {
 	for _, t := range all {
 		for i := range t.Steps {
-			if callable := t.Steps[i].Handler.Callable; callable != "" && !has(handlers, callable) {
+			h := &t.Steps[i].Handler
+			if h.Callable == "" {
+				continue // the engine itself carries the step out
+			}
+			if _, err := handlers.Resolve(h.Callable, h.Method, h.Resolver); err != nil {
 				log.WarnContext(ctx, "no handler for a step of a registered template",
-					"template", t.Namespace+"/"+t.Name, "step", t.Steps[i].Name, "handler", callable)
+					"template", t.Namespace+"/"+t.Name, "step", t.Steps[i].Name, "handler", h.Callable, "error", err)
 			}
 		}
 	}
-}
-
-func has(handlers *tasker.Handlers, name string) bool {
-	_, ok := handlers.Find(name)
-	return ok
 }

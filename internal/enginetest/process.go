@@ -64,11 +64,17 @@ func (e *Engine) StartOrchestrator() *Process {
 // its templates.
 func (e *Engine) StartWorker(handlers Handlers) *Process {
 	e.t.Helper()
+	return e.StartWorkerWith(handlers.set())
+}
+
+// StartWorkerWith is StartWorker for handlers with methods or resolvers.
+func (e *Engine) StartWorkerWith(handlers *tasker.Handlers) *Process {
+	e.t.Helper()
 	const workers = `from tasker.workers where role = 'worker'`
 	before := Query[int](e, `select count(*) `+workers)
 	p := e.run(func(ctx context.Context, cfg *config.Config) error {
 		cfg.Orchestration = nil
-		return worker.Run(ctx, cfg, handlers.set(), e.Log, worker.WithTemplates(alwaysUnique(e.Templates)), worker.WithEvents(e.events))
+		return worker.Run(ctx, cfg, handlers, e.Log, worker.WithTemplates(alwaysUnique(e.Templates)), worker.WithEvents(e.events))
 	})
 	e.Await(`select count(*) > $1 `+workers, before)
 	return p

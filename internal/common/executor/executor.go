@@ -30,6 +30,8 @@ type Executor struct {
 type Job struct {
 	Step     *tasker.Step
 	Callable string // the handler's name
+	Method   string // its entry point; empty: the usual one
+	Resolver string // who knows it; empty: any
 	Timeout  time.Duration
 	// Done is called once with what became of the attempt: its result or a
 	// failure.
@@ -43,12 +45,9 @@ type Job struct {
 // the latest shortly after the deadline.
 func (e *Executor) Run(ctx context.Context, job Job) {
 	defer job.Freed()
-	handler, ok := e.Handlers.Find(job.Callable)
-	if !ok {
-		job.Done(nil, &outcome.Failure{
-			Kind: outcome.HandlerNotFound, Permanent: true,
-			Message: fmt.Sprintf("no handler %q in this worker; it has %q", job.Callable, e.Handlers.Names()),
-		})
+	handler, err := e.Handlers.Resolve(job.Callable, job.Method, job.Resolver)
+	if err != nil {
+		job.Done(nil, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: err.Error()})
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, job.Timeout)
