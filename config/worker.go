@@ -97,7 +97,9 @@ type FallbackPoller struct {
 	VisibilityTimeout Seconds `toml:"visibility_timeout_seconds" range:"1..3600"`
 }
 
-// TaskSweeper is a fallback poller over the rows of tasks.
+// TaskSweeper is a fallback poller over the rows of tasks: it sends new messages
+// for steps whose own are lost. A step that runs keeps its worker for the
+// visibility timeout.
 type TaskSweeper struct {
 	FallbackPoller
 

@@ -191,6 +191,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 		g.Go(func() error { r.listen(ctx); return nil })
 		g.Go(func() error { r.obeyRecalls(ctx); return nil })
 	}
+	g.Go(func() error { r.sweep(ctx); return nil })
 	g.Go(func() error { r.governor.run(ctx); return nil })
 	g.Go(func() error { r.finished.run(ctx); return nil })
 	g.Go(func() error { r.ops.Run(ctx); return nil })

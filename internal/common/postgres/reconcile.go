@@ -16,6 +16,10 @@ type Rest struct {
 	InProgress time.Duration
 	Reported   time.Duration
 	Retrying   time.Duration // past the time the retry is due
+
+	States []string      // only steps of tasks in these states; none: of all that are open
+	MaxAge time.Duration // only steps that have rested no longer; zero: for any time
+	Limit  int           // only so many; zero: all
 }
 
 // Lost steps are those whose message is gone. State and message change in one
@@ -36,10 +40,17 @@ func resendStepsSQL(queue string) string {
 		and (s.state = 'enqueued' and s.enqueued_at <= now() - make_interval(secs => $2)
 			or s.state = 'in_progress' and s.started_at <= now() - make_interval(secs => $3)
 			or s.state = 'waiting_for_retry' and s.gates is null and s.next_attempt_at <= now() - make_interval(secs => $4))
+		and ($6::text[] is null or t.state::text = any ($6))
+		and ($7::float8 = 0 or now() - make_interval(secs => $7) < case s.state
+			when 'enqueued' then s.enqueued_at
+			when 'in_progress' then s.started_at
+			else s.next_attempt_at
+		end)
 		and not exists (
 			select 1 from present p where p.task_id = s.task_id and p.ordinal = s.ordinal and p.claim = s.claim
 		)
 		order by s.task_id, s.ordinal
+		limit nullif($8, 0)
 	)
 	insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
 	select %[2]s, case state
@@ -137,7 +148,7 @@ func ResendSteps(ctx context.Context, db DB, q StepQueue, rest Rest, lease time.
 		return 0, err
 	}
 	tag, err := db.Exec(ctx, resendStepsSQL(q.Queue), q.Templates, seconds(rest.Enqueued), seconds(rest.InProgress),
-		seconds(rest.Retrying), seconds(lease))
+		seconds(rest.Retrying), seconds(lease), rest.States, seconds(rest.MaxAge), rest.Limit)
 	if err != nil {
 		return 0, fmt.Errorf("resend lost messages of %s: %w", q.Queue, err)
 	}
