@@ -100,9 +100,9 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) exec(sql string, args ...any) {
+func (w *world) exec(sql string) {
 	w.Helper()
-	_, err := w.b.sys.Pool.Exec(w.b.Context(), sql, args...)
+	_, err := w.b.sys.Pool.Exec(w.b.Context(), sql)
 	w.must(err)
 }
 

@@ -219,7 +219,7 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 	for i := range t.Steps {
 		step := &t.Steps[i]
 		created := postgres.NewStep{
-			Ordinal: int32(i) + 1, Name: step.Name, //nolint:gosec // at most templates.MaxSteps
+			Ordinal: int32(i) + 1, Name: step.Name,
 			DependsOn: ordinals(e.Graph.Parents[i]), Dependents: ordinals(e.Graph.Dependents[i]),
 			MaxAttempts: int32(step.Retry.Attempts()), //nolint:gosec // 1 to 100
 		}
