@@ -9,6 +9,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/client"
+	"github.com/tasker-systems/tasker-go/internal/common/state"
 )
 
 // refused stands for an action that the state does not allow.
@@ -62,6 +63,8 @@ func TestTaskActions(t *testing.T) {
 		}
 	}
 	b.e.Check()
+	sawMoves(b, "task", state.Tasks, state.TaskCancel, state.TaskRetry, state.TaskResolve)
+	sawMoves(b, "step", state.Steps, state.StepHold)
 }
 
 // act does something to a task and looks at what became of it.
@@ -179,6 +182,7 @@ func TestStepActions(t *testing.T) {
 			}
 		}
 	}
+	sawMoves(b, "step", state.Steps, state.StepRetry, state.StepResolve, state.StepComplete)
 }
 
 // TestStepActionsByTask: what is over is left alone, but for a task in error,

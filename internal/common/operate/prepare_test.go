@@ -3,6 +3,7 @@ package operate_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/client"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/state"
 	"github.com/tasker-systems/tasker-go/internal/enginetest"
 	"github.com/tasker-systems/tasker-go/taskertest"
 )
@@ -40,7 +42,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None, Templates: taskertest.YAML(pair)})
+	e := enginetest.Start(t, enginetest.Options{Deployment: enginetest.None, Templates: taskertest.YAML(pair), Record: true})
 	e.StartCombined(enginetest.Handlers{"ok": ok}).Stop() // registers the template
 	return &bench{t: t, e: e}
 }
@@ -211,5 +213,23 @@ func (b *bench) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// sawMoves fails the test for moves of the events that the table has and that
+// have not happened.
+func sawMoves[S, E ~string](b *bench, what string, table state.Table[S, E], events ...E) {
+	b.t.Helper()
+	seen := b.e.Moves()
+	for _, m := range table {
+		if !slices.Contains(events, m.Event) {
+			continue
+		}
+		for _, from := range m.From {
+			move := what + ": " + state.Pair{From: string(from), To: string(m.To)}.String()
+			if !slices.Contains(seen, move) {
+				b.t.Errorf("the table has %s (%s), which never happened", move, m.Event)
+			}
+		}
 	}
 }
