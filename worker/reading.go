@@ -135,7 +135,8 @@ func (r *runner) claimSteps(ctx context.Context, sp *space, how reading, n int) 
 	defer func() { <-r.queues }()
 	err = r.ops.Try(ctx, "claim steps", r.sys.Common.Queues.PGMQ.MaxRetries, func(ctx context.Context) (err error) {
 		steps, err = postgres.ClaimSteps(ctx, r.sys.Pool, postgres.Claim{
-			Queue: sp.queue, Namespace: sp.namespace, Process: r.sys.Process, Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge,
+			Queue: sp.queue, Namespace: sp.namespace, Limited: sp.limited.Load(), Process: r.sys.Process,
+			Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge,
 		})
 		return err
 	})
@@ -144,10 +145,17 @@ func (r *runner) claimSteps(ctx context.Context, sp *space, how reading, n int) 
 
 // await waits until there may be work, and says how to read it: a poll interval,
 // less when it is announced or when a retry or the end of a lease comes sooner.
-// Since is how long ago the queue was read.
+// Since is how long ago the queue was read. Without the knowledge that the
+// namespace has a limit nothing was claimed there, so the queue is read again.
 func (r *runner) await(ctx context.Context, sp *space, since time.Duration) reading {
 	pause, how := r.poll()
-	if next, err := r.next(ctx, sp, since); err == nil && next.Any && (pause < 0 || next.Wait < pause) {
+	limited := sp.limited.Load()
+	next, err := r.next(ctx, sp, since)
+	switch {
+	case err != nil:
+	case next.Limited && !limited:
+		return r.announced()
+	case next.Any && (pause < 0 || next.Wait < pause):
 		pause, how = next.Wait, r.announced()
 	}
 	if sp.wake.Wait(ctx, pause) {
@@ -161,6 +169,8 @@ func (r *runner) next(ctx context.Context, sp *space, since time.Duration) (next
 		next, err = postgres.FindNextClaim(ctx, r.sys.Pool, sp.queue, sp.namespace, since)
 		return err
 	})
-	sp.limited.Store(next.Limited)
+	if err == nil {
+		sp.limited.Store(next.Limited)
+	}
 	return next, err
 }

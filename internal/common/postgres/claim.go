@@ -107,6 +107,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 type Claim struct {
 	Queue     string        // the step queue of a namespace
 	Namespace string        // for its limit
+	Limited   bool          // it has one: see [FindNextClaim]
 	Process   uuid.UUID     // who claims
 	Limit     int           // at most so many steps
 	Lease     time.Duration // how long the claim holds unless extended
@@ -116,12 +117,15 @@ type Claim struct {
 
 // ClaimSteps claims due steps, oldest message first, and removes stale messages
 // on the way. Concurrent callers get disjoint steps, and together no more than the
-// limit of the namespace allows. No due step is no error.
+// limit of the namespace allows. Of a namespace with a limit nothing is claimed
+// unless Limited is set, so that the others need no lock. No due step is no error.
 func ClaimSteps(ctx context.Context, db DB, c Claim) (steps []ClaimedStep, err error) {
 	limit := NamespaceLimit(c.Namespace)
 	b := &pgx.Batch{}
-	b.Queue(lockNamespaceSQL, limit)
-	args := []any{c.Limit, c.Process, seconds(c.Lease), limit, seconds(c.MinAge), seconds(c.MaxAge)}
+	if c.Limited {
+		b.Queue(lockNamespaceSQL, limit)
+	}
+	args := []any{c.Limit, c.Process, seconds(c.Lease), limit, seconds(c.MinAge), seconds(c.MaxAge), c.Limited}
 	b.Queue(claimSQL(c.Queue), args...).Query(func(rows pgx.Rows) error {
 		steps, err = pgx.CollectRows(rows, scanClaimed)
 		return err

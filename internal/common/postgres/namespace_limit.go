@@ -7,19 +7,18 @@ import (
 )
 
 // Claims of a namespace that has a limit are made one at a time: each counts, in
-// its next statement, what those before it have claimed. The row of a namespace
-// without a limit is not there, so nobody waits.
+// its next statement, what those before it have claimed.
 const lockNamespaceSQL = `
 	select from tasker.limits
 	where name = $1 and origin = 'operator'
 	for no key update`
 
 // namespaceRoomSQL is how many steps a claim of at most $1 may take: no more than
-// the limit named $4 leaves. What counts is in progress under a lease that holds;
+// the limit named $4 leaves, and none unless the claim is alone ($7). What counts is in progress under a lease that holds;
 // the rest of the queue is not looked at.
 func namespaceRoomSQL(queue string) string {
 	return fmt.Sprintf(`coalesce((
-			select least($1, greatest(0, l.max_concurrent - (
+			select case when $7 then least($1, greatest(0, l.max_concurrent - (
 				select count(*)
 				from (
 					select
@@ -34,7 +33,7 @@ func namespaceRoomSQL(queue string) string {
 					where r.vt > now()
 					limit l.max_concurrent
 				) running
-			)))
+			))) else 0 end
 			from tasker.limits l
 			where l.name = $4 and l.origin = 'operator'
 		), $1)`, table(queue))
@@ -64,8 +63,8 @@ type NextClaim struct {
 }
 
 // FindNextClaim returns when the next message of the queue is due, at once when
-// one has become so since it was read, that long ago. Where the limit of the namespace may hold back those that are
-// due, it returns when the next lease ends.
+// one has become so since it was read, that long ago. Where the limit of the
+// namespace may hold back those that are due, it returns when the next lease ends.
 func FindNextClaim(ctx context.Context, db DB, queue, namespace string, since time.Duration) (NextClaim, error) {
 	var n NextClaim
 	var wait *float64
