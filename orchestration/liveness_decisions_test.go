@@ -10,16 +10,38 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
 	"github.com/tasker-systems/tasker-go/internal/liveness"
+	"github.com/tasker-systems/tasker-go/internal/testdb"
 )
+
+// entryOf has a catalog make an entry of a template, as it is when a task runs.
+func entryOf(t *testing.T, tpl *templates.Template) *catalog.Entry {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), testdb.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	c := catalog.New(pool, messaging.NewNames(config.Queues{WorkerNamespace: "worker", NamingPattern: "{namespace}_{name}_queue"}), config.Test, config.TaskTemplates{})
+	if err := c.Register(t.Context(), []*templates.Template{tpl}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := c.Resolve(t.Context(), []postgres.TemplateName{{Namespace: tpl.Namespace, Name: tpl.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries[0]
+}
 
 // decideWith has a decision that lies as deep as told name two steps, and
 // returns what came of it: the steps, or the error; the log; the metrics.
@@ -46,8 +68,8 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry := &catalog.Entry{Template: tpl, Graph: tpl.Graph(), Steps: make([]postgres.NewStep, 3)}
-	steps, err := p.plan(t.Context(), postgres.StepRef{Task: uuid.Nil, Ordinal: 1}, decision{entry: entry, result: result}, []postgres.Sibling{
+	entry := entryOf(t, tpl)
+	steps, err := p.plan(t.Context(), postgres.StepRef{Task: uuid.Nil, Ordinal: 1}, decision{entry: entry, step: &postgres.ClaimedStep{Context: json.RawMessage(`{}`)}, result: result}, []postgres.Sibling{
 		{Ordinal: 1, Name: "route", Definition: "route", State: tasker.StepInProgress, Depth: depth},
 	})
 	came = fmt.Sprintf("%d steps", len(steps))
