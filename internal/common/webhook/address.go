@@ -62,9 +62,8 @@ func public(a netip.Addr) bool {
 	return true
 }
 
-// CheckURL says what is wrong with the URL of a webhook, as far as it shows
-// without resolving a name.
-func CheckURL(raw string, allowPrivate bool) error {
+// CheckURL says what is wrong with the URL of a webhook.
+func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
@@ -74,8 +73,15 @@ func CheckURL(raw string, allowPrivate bool) error {
 	case u.Fragment != "":
 		return errors.New("the url must not have a fragment")
 	}
-	if allowPrivate {
-		return nil
+	return nil
+}
+
+// CheckPublic refuses a URL that names an address which is not public, as far as
+// that shows without resolving a name.
+func CheckPublic(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil //nolint:nilerr // CheckURL says so
 	}
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	address, err := netip.ParseAddr(host)

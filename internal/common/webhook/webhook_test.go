@@ -69,12 +69,16 @@ func TestCheckURL(t *testing.T) {
 		"http://localhost/": "not public", "http://LOCALHOST.:80/": "not public", "http://a.localhost/": "not public",
 		"http://127.0.0.1/": "not public", "http://[::1]:80/": "not public", "http://169.254.169.254/latest": "not public",
 	} {
-		err := CheckURL(url, false)
+		shape, public := CheckURL(url), CheckPublic(url)
+		err := shape
+		if shape == nil {
+			err = public
+		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", url, err, want)
 		}
-		if err := CheckURL(url, true); (err == nil) != (want == "" || want == "not public") {
-			t.Errorf("%q with private addresses: %v", url, err)
+		if (shape == nil) != (want == "" || want == "not public") {
+			t.Errorf("%q with private addresses: %v", url, shape)
 		}
 	}
 }

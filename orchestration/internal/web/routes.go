@@ -76,5 +76,4 @@ func (s *service) routes(api *web.API) {
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.removeLimit)
 	s.operatorRoutes(api)
-	s.webhookRoutes(api)
 }

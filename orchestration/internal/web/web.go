@@ -65,6 +65,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
 	})
 	s.routes(api)
+	s.webhookRoutes(api)
 	s.scheduleRoutes(api)
 	s.housekeepingRoutes(api)
 	info := web.Info{

@@ -94,7 +94,10 @@ func (s *service) createWebhook(ctx context.Context, in *createWebhookInput) (*c
 		asked.Secret = webhook.NewSecret()
 	}
 	_, badSecret := webhook.ParseSecret(asked.Secret)
-	badURL := webhook.CheckURL(asked.URL, s.Webhooks.AllowPrivateAddresses)
+	badURL := webhook.CheckURL(asked.URL)
+	if badURL == nil && !s.Webhooks.AllowPrivateAddresses {
+		badURL = webhook.CheckPublic(asked.URL)
+	}
 	if err := errors.Join(invalidWebhook(badURL), invalidWebhook(badSecret)); err != nil {
 		return nil, err
 	}
