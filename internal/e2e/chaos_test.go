@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,8 +54,13 @@ func (c *chaos) strike() {
 	victim := victims[c.random.IntN(len(victims))]
 	p := c.alive[victim]
 	delete(c.alive, victim)
-	c.killed[victim.pid()] = time.Now()
-	victim.kill()
+	select {
+	case <-victim.ended: // by itself: it found no server when it started, and a supervisor would start it again
+	default:
+		c.killed[victim.pid()] = time.Now()
+		victim.signal(syscall.SIGKILL)
+	}
+	victim.wait()
 	c.spawn(p)
 }
 
@@ -124,6 +130,12 @@ func TestChaos(t *testing.T) {
 	}
 	took := time.Since(began)
 	for process := range c.alive {
+		select {
+		case <-process.ended: // as in strike
+			process.wait()
+			continue
+		default:
+		}
 		role := "worker"
 		if c.alive[process] == orchestrationServer {
 			role = "orchestration"

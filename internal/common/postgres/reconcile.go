@@ -49,7 +49,7 @@ func resendStepsSQL(queue string) string {
 		and not exists (
 			select 1 from present p where p.task_id = s.task_id and p.ordinal = s.ordinal and p.claim = s.claim
 		)
-		order by s.task_id, s.ordinal
+		order by s.state <> 'in_progress', s.task_id, s.ordinal -- what ran already goes before what never did
 		limit nullif($8, 0)
 	)
 	insert into pgmq.%[1]s (msg_id, vt, message) overriding system value
