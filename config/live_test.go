@@ -36,13 +36,17 @@ func TestLiveFields(t *testing.T) {
 			t.Errorf("%s has the tag reload:%q", f.Key, f.Reload)
 		}
 		if f.IsLive() {
-			got = append(got, strings.TrimPrefix(f.Key, "orchestration.backoff."))
+			got = append(got, strings.TrimPrefix(f.Key, "orchestration."))
 		}
 	}
 	want := []string{
-		"backoff_multiplier", "jitter_enabled", "jitter_max_percentage", "max_backoff_seconds", "default_backoff_seconds",
-		"reenqueue_delays.waiting_for_dependencies", "reenqueue_delays.waiting_for_retry",
-		"reenqueue_delays.steps_in_process", "reenqueue_delays.evaluating_results",
+		"backoff.backoff_multiplier", "backoff.jitter_enabled", "backoff.jitter_max_percentage", "backoff.max_backoff_seconds",
+		"backoff.default_backoff_seconds", "backoff.reenqueue_delays.waiting_for_dependencies",
+		"backoff.reenqueue_delays.waiting_for_retry", "backoff.reenqueue_delays.steps_in_process",
+		"backoff.reenqueue_delays.evaluating_results", "staleness_detection.batch_size", "staleness_detection.dry_run",
+		"staleness_detection.thresholds.steps_in_process_minutes", "staleness_detection.thresholds.waiting_for_dependencies_minutes",
+		"staleness_detection.thresholds.waiting_for_retry_minutes", "staleness_detection.thresholds.task_max_lifetime_hours",
+		"staleness_detection.actions.auto_transition_to_error", "staleness_detection.actions.auto_move_to_dlq",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("live are %q, want %q", got, want)

@@ -182,11 +182,11 @@ type StalenessDetection struct {
 	DetectionInterval Seconds `toml:"detection_interval_seconds" range:"30..3600"`
 
 	// BatchSize is the most tasks one run takes. Raise it after an outage.
-	BatchSize int `toml:"batch_size" range:"1..10000"`
+	BatchSize int `toml:"batch_size" range:"1..10000" reload:"live"`
 
 	// DryRun says whether stale tasks are only reported. Turn it on to try new
 	// thresholds.
-	DryRun bool `toml:"dry_run"`
+	DryRun bool `toml:"dry_run" reload:"live"`
 
 	// Thresholds are the ages at which a task is stale.
 	Thresholds StalenessThresholds `toml:"thresholds"`
@@ -200,30 +200,30 @@ type StalenessDetection struct {
 type StalenessThresholds struct {
 	// StepsInProcess is the longest a task may have steps with workers. Raise it
 	// for long steps.
-	StepsInProcess Minutes `toml:"steps_in_process_minutes" range:"1..1440"`
+	StepsInProcess Minutes `toml:"steps_in_process_minutes" range:"1..1440" reload:"live"`
 
 	// WaitingForDependencies is the longest a task may have nothing to run.
 	// Raise it for tasks that wait for people.
-	WaitingForDependencies Minutes `toml:"waiting_for_dependencies_minutes" range:"1..1440"`
+	WaitingForDependencies Minutes `toml:"waiting_for_dependencies_minutes" range:"1..1440" reload:"live"`
 
 	// WaitingForRetry is the longest a task may wait for its next attempt. Raise
 	// it together with the backoff.
-	WaitingForRetry Minutes `toml:"waiting_for_retry_minutes" range:"1..1440"`
+	WaitingForRetry Minutes `toml:"waiting_for_retry_minutes" range:"1..1440" reload:"live"`
 
 	// TaskMaxLifetime is the longest a task may live unfinished. Raise it for
 	// tasks that take days.
-	TaskMaxLifetime Hours `toml:"task_max_lifetime_hours" range:"1..168"`
+	TaskMaxLifetime Hours `toml:"task_max_lifetime_hours" range:"1..168" reload:"live"`
 }
 
 // StalenessActions are what happens to a stale task.
 type StalenessActions struct {
 	// AutoTransitionToError says whether it ends in error. Turn it off to leave
 	// the decision to an operator.
-	AutoTransitionToError bool `toml:"auto_transition_to_error"`
+	AutoTransitionToError bool `toml:"auto_transition_to_error" reload:"live"`
 
 	// AutoMoveToDLQ says whether it gets an entry in the dead letter queue. Turn
 	// it off where nobody reads that queue.
-	AutoMoveToDLQ bool `toml:"auto_move_to_dlq"`
+	AutoMoveToDLQ bool `toml:"auto_move_to_dlq" reload:"live"`
 
 	// EmitEvents says whether an event is published. Turn it off where nobody
 	// listens.

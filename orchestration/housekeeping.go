@@ -38,7 +38,7 @@ type housekeeper struct {
 	// recall has the workers of a namespace look which of their claims still hold.
 	recall  func(namespace string)
 	letters *dlq.Keeper
-	looker  *staleness.Detector // for people who look how tasks stand
+	looker  func() *staleness.Detector // for people who look how tasks stand
 	jobs    []job
 	failed  *eventsystem.Signal // raised when tasks may have failed
 	rest    time.Duration       // how long failed tasks may wait for somebody to look at them
@@ -62,14 +62,19 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 		letters: dlq.New(sys.Pool, cfg.DLQ), hold: hold,
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(),
 	}
-	stale := cfg.StalenessDetection
-	h.looker = staleness.New(sys.Pool, sys.Names, stale, cfg.DLQ)
+	stale, section := cfg.StalenessDetection, sectionOf(sys, cfg)
+	h.looker = func() *staleness.Detector {
+		return staleness.New(sys.Pool, sys.Names, section().StalenessDetection, cfg.DLQ)
+	}
 	add := func(name string, interval time.Duration, run func(context.Context) (any, error)) {
 		h.jobs = append(h.jobs, job{name: name, interval: interval, run: run, asked: eventsystem.NewSignal()})
 	}
 	if stale.Enabled {
 		detector := staleness.New(sys.Pool, sys.Names, stale, cfg.DLQ)
-		add(stalenessJob, stale.DetectionInterval.Duration(), func(ctx context.Context) (any, error) { return h.detect(ctx, detector) })
+		add(stalenessJob, stale.DetectionInterval.Duration(), func(ctx context.Context) (any, error) {
+			detector.Use(section().StalenessDetection)
+			return h.detect(ctx, detector)
+		})
 	}
 	if cfg.DLQ.Enabled {
 		channel := ""
@@ -245,7 +250,7 @@ func (h *housekeeper) entered(ctx context.Context, all []postgres.Entered) {
 
 // resting shows how near open tasks are to being stale.
 func (h *housekeeper) resting(ctx context.Context, most int) ([]web.RestingTask, error) {
-	found, err := h.looker.Look(ctx, most)
+	found, err := h.looker().Look(ctx, most)
 	tasks := make([]web.RestingTask, len(found))
 	for i := range found {
 		f := &found[i]

@@ -222,3 +222,31 @@ func TestResting(t *testing.T) {
 		t.Errorf("got %+v (%v)", tasks, err)
 	}
 }
+
+// TestStalenessFollowsReloads: each run of the detector goes by the settings of
+// the last load.
+func TestStalenessFollowsReloads(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	task := b.create()
+	b.exec(`update tasker.tasks set created_at = created_at - interval '40 minutes' where task_id = $1`, task)
+	b.exec(`update tasker.steps set enqueued_at = enqueued_at - interval '40 minutes' where task_id = $1`, task)
+	provider := &reloaded{}
+	b.sys.Follow(provider)
+	detect, _ := b.keeper().job(stalenessJob)
+	for _, tt := range []struct {
+		minutes config.Minutes
+		dryRun  bool
+		state   string
+	}{{50, false, "steps_in_process"}, {30, true, "steps_in_process"}, {30, false, "error"}} {
+		section := b.cfg
+		section.StalenessDetection.Thresholds.StepsInProcess, section.StalenessDetection.DryRun = tt.minutes, tt.dryRun
+		provider.now = &config.Config{Orchestration: &section}
+		if _, err := detect.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b.count(`select count(*) from tasker.tasks where task_id = $1 and state::text = $2`, task, tt.state) != 1 {
+			t.Errorf("with %d minutes, dry run %t, the task is not %s", tt.minutes, tt.dryRun, tt.state)
+		}
+	}
+}

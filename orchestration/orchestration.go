@@ -177,3 +177,15 @@ func listening(common config.Common, cfg *config.Orchestration) eventsystem.List
 		Buffer: cfg.Channels.EventListeners.PGMQEventBufferSize,
 	}
 }
+
+// sectionOf returns what gives the section in effect: that of a configuration
+// which can be loaded anew, else cfg. Parts ask it for each use of a key that is
+// tagged reload:"live".
+func sectionOf(sys *system.Context, cfg *config.Orchestration) func() *config.Orchestration {
+	return func() *config.Orchestration {
+		if sys.Config != nil {
+			return sys.Config.Current().Orchestration
+		}
+		return cfg
+	}
+}

@@ -67,15 +67,10 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 	}
 }
 
-// backoffOf returns what gives the waits in effect: those of a configuration
-// that can be loaded anew, else those of cfg.
+// backoffOf returns what gives the waits in effect.
 func backoffOf(sys *system.Context, cfg *config.Orchestration) func() config.Backoff {
-	return func() config.Backoff {
-		if sys.Config != nil {
-			return sys.Config.Current().Orchestration.Backoff
-		}
-		return cfg.Backoff
-	}
+	section := sectionOf(sys, cfg)
+	return func() config.Backoff { return section().Backoff }
 }
 
 // most is how many steps one transaction changes, give or take one outcome.

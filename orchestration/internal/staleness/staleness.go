@@ -42,6 +42,9 @@ func New(db postgres.Pool, names messaging.Names, cfg config.StalenessDetection,
 	return &Detector{db: db, names: names, cfg: cfg, dlq: dlq}
 }
 
+// Use has the next run go by other settings, as after a reload.
+func (d *Detector) Use(cfg config.StalenessDetection) { d.cfg = cfg }
+
 // A Cause is the limit that a task went beyond.
 type Cause string
 
