@@ -86,6 +86,7 @@ steps:
 			"worker.system.step_processing.max_concurrent_steps":               "500",
 			"worker.mpsc_channels.event_subscribers.completion_buffer_size":    "1000",
 			"worker.mpsc_channels.event_subscribers.result_buffer_size":        "1000",
+			"worker.mpsc_channels.event_systems.event_channel_buffer_size":     "1000",
 			"worker.event_system.metadata.fallback_poller.polling_interval_ms": "100",
 		},
 	})

@@ -96,11 +96,14 @@ func (r *runner) shortest() time.Duration {
 	return min(r.lease(), r.missed().lease, r.cfg.System.QueueConfig.VisibilityTimeout.Duration())
 }
 
-// most is how many steps one read claims: under load it takes several batches,
-// each as large as common.queues.max_batch_size allows, but no more than the
-// channel that they go through has room for.
-func (r *runner) most(batch int) int {
-	return min(coalesced*min(batch, r.sys.Common.Queues.MaxBatchSize), cap(r.inlets.events))
+// most is how many steps one read claims: no more than the channel that they go
+// through has room for.
+func (r *runner) most(batch int) int { return min(r.together(batch), cap(r.inlets.events)) }
+
+// together is how many steps travel together under load: several batches, each
+// as large as common.queues.max_batch_size allows.
+func (r *runner) together(batch int) int {
+	return coalesced * min(batch, r.sys.Common.Queues.MaxBatchSize)
 }
 
 // claim claims steps of one namespace until ctx ends.

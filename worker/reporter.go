@@ -73,7 +73,7 @@ func (p *reporter) run(ctx context.Context) {
 // collect makes a batch of an outcome and of those that wait behind it.
 func (p *reporter) collect(first outcome.Outcome) []outcome.Outcome {
 	batch := []outcome.Outcome{first}
-	for most := p.runner.most(p.runner.cfg.System.QueueConfig.BatchSize); len(batch) < most && len(p.outcomes) > 0; {
+	for most := p.runner.together(p.runner.cfg.System.QueueConfig.BatchSize); len(batch) < most && len(p.outcomes) > 0; {
 		batch = append(batch, <-p.outcomes)
 	}
 	return batch

@@ -22,6 +22,9 @@ func (r *runner) sweep(ctx context.Context) {
 	for pause := cfg.PollingInterval.Duration(); ctx.Err() == nil; {
 		never.Wait(ctx, pause)
 		began := time.Now()
+		if ctx.Err() != nil {
+			return
+		}
 		if err := r.sweepOnce(ctx, cfg); err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "sweep for lost steps failed; trying again", "error", err)
 		}
@@ -34,9 +37,6 @@ func (r *runner) sweep(ctx context.Context) {
 const sweepShare = 49
 
 func (r *runner) sweepOnce(ctx context.Context, cfg config.TaskSweeper) error {
-	if ctx.Err() != nil {
-		return nil
-	}
 	var templates map[string]postgres.StepQueue // by namespace
 	err := r.ops.Do(ctx, "look for templates", func(ctx context.Context) error {
 		all, err := postgres.TemplatesByNamespace(ctx, r.sys.Pool)
