@@ -169,7 +169,8 @@ func TestSaturationIsNoticed(t *testing.T) {
 				t.Errorf("%s: warned after %s, want %s", tt.name, at, tt.at)
 			}
 			go b.Run(ctx)
-			time.Sleep(time.Minute)
+			time.Sleep(2 * time.Minute) // a tick of the monitor falls well within
+			synctest.Wait()
 			if recovered := strings.Contains(log.String(), "channel has room again"); recovered != (tt.at > 0) {
 				t.Errorf("%s: the end of the saturation is noticed: %t", tt.name, recovered)
 			}
