@@ -11,7 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,21 +88,15 @@ type Options struct {
 }
 
 // Serve plays the role on a system that is open already, for Run and for
-// package combined. The system must be running. With a line it
-// ends when ctx has ended and the line is closed and empty.
+// package combined. The system must be running. With a line it ends when ctx
+// has ended and the line is closed and empty.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, opts Options) error {
 	if opts.Line == nil {
 		opts.Line = handoff.New(0, 0) // nobody reports on it
 		opts.Line.Close()
 	}
-	lease, err := takeStandaloneLease(ctx, sys, cfg)
+	lease, err := prepare(ctx, sys, cfg)
 	if err != nil {
-		return err
-	}
-	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
-		return err
-	}
-	if err := postgres.CreateLoggedQueues(ctx, sys.Pool, []string{sys.Names.Requests(), sys.Names.Finalizations()}); err != nil {
 		return err
 	}
 	l := newLimiter(sys, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration())
@@ -135,15 +128,7 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		}, listening(sys.Common, cfg))
 		g.Go(func() error { p.listener.Run(ctx); return nil })
 	}
-	g.Go(func() error {
-		var wg sync.WaitGroup
-		for _, lane := range opts.Line.Lanes() {
-			wg.Go(func() { p.applyReported(ctx, lane) })
-		}
-		wg.Wait()
-		opts.Line.MarkDrained()
-		return nil
-	})
+	g.Go(func() error { p.applyLanes(ctx); return nil })
 	r, keeper := newReconciler(sys, cfg, reports), newHousekeeper(sys, cfg, p.failures)
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { p.applyStored(ctx, reports) },
@@ -158,6 +143,19 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()
+}
+
+// prepare takes the lease of standalone mode, nil in any other, and creates the
+// queues of the role.
+func prepare(ctx context.Context, sys *system.Context, cfg *config.Orchestration) (*standaloneLease, error) {
+	lease, err := takeStandaloneLease(ctx, sys, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
+		return nil, err
+	}
+	return lease, postgres.CreateLoggedQueues(ctx, sys.Pool, []string{sys.Names.Requests(), sys.Names.Finalizations()})
 }
 
 func webDeps(sys *system.Context) web.Deps {

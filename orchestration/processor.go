@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,6 +76,16 @@ func backoffOf(sys *system.Context, cfg *config.Orchestration) func() config.Bac
 
 // most is how many steps one transaction changes, give or take one outcome.
 func (p *processor) most() int { return coalesced * min(p.events.Processing.BatchSize, p.limit) }
+
+// applyLanes applies what comes down the line until it is closed and empty.
+func (p *processor) applyLanes(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, lane := range p.line.Lanes() {
+		wg.Go(func() { p.applyReported(ctx, lane) })
+	}
+	wg.Wait()
+	p.line.MarkDrained()
+}
 
 // applyReported applies what comes down one lane until the line is closed and
 // the lane empty. What an operation gave up on rests and is taken up again, so

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -130,9 +131,7 @@ func hooked(more enginetest.Settings) enginetest.Settings {
 		"orchestration.webhooks.initial_delay_ms":                                            "10",
 		"orchestration.event_systems.orchestration.timing.fallback_polling_interval_seconds": "1",
 	}
-	for key, value := range more {
-		settings[key] = value
-	}
+	maps.Copy(settings, more)
 	return settings
 }
 
@@ -300,15 +299,18 @@ func TestDeliveriesFollowTheSettings(t *testing.T) {
 		{"gone", func(int) int { return http.StatusGone }, nil, `state = 'dead' and attempts = 1 and status = 410`},
 		{"redirected", func(int) int { return http.StatusFound }, enginetest.Settings{"orchestration.webhooks.max_attempts": "1"}, `state = 'dead' and status = 302`},
 		{
-			"private address", accepts, enginetest.Settings{"orchestration.webhooks.allow_private_addresses": "false"},
+			"private address", accepts,
+			enginetest.Settings{"orchestration.webhooks.allow_private_addresses": "false"},
 			`state = 'dead' and attempts = 1 and status is null and error like '%127.0.0.1 is not public: orchestration.webhooks.allow_private_addresses%'`,
 		},
 		{
-			"initial delay", refuses, enginetest.Settings{"orchestration.webhooks.initial_delay_ms": "60000"},
+			"initial delay", refuses,
+			enginetest.Settings{"orchestration.webhooks.initial_delay_ms": "60000"},
 			`state = 'pending' and attempts = 1 and ` + minute,
 		},
 		{
-			"longest delay", refuses, enginetest.Settings{"orchestration.webhooks.initial_delay_ms": "3600000", "orchestration.webhooks.max_delay_seconds": "60"},
+			"longest delay", refuses,
+			enginetest.Settings{"orchestration.webhooks.initial_delay_ms": "3600000", "orchestration.webhooks.max_delay_seconds": "60"},
 			`state = 'pending' and attempts = 1 and ` + minute,
 		},
 		{"kept for a week", accepts, enginetest.Settings{"orchestration.webhooks.retention_days": "7"}, `state = 'delivered' and (select count(*) = 1 ` + old + `)`},

@@ -132,8 +132,8 @@ func (c *Context) Follow(p config.Provider) {
 func (c *Context) Close() { c.Pool.Close() }
 
 // Listener returns a listener that raises the signals of the channels.
-func (c *Context) Listener(channels map[string]*eventsystem.Signal, how eventsystem.Listening) *eventsystem.Listener {
-	return eventsystem.NewListener(c.connectConfig(), channels, how, c.Log)
+func (c *Context) Listener(signals map[string]*eventsystem.Signal, how eventsystem.Listening) *eventsystem.Listener {
+	return eventsystem.NewListener(c.connectConfig(), signals, how, c.Log)
 }
 
 func (c *Context) connectConfig() *pgx.ConnConfig { return c.Pool.Config().ConnConfig }
