@@ -90,6 +90,7 @@ internal/eventtest                : config internal/common/eventsystem internal/
 internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker
+internal/scenarios                :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
 internal/liveness                 : . config golang.org/x/tools/*
 test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
