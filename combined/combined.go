@@ -28,6 +28,8 @@ type Options struct {
 	Handlers *tasker.Handlers
 	// Templates holds the templates to register, *.yaml and *.yml in its root.
 	Templates fs.FS
+	// Definitions are templates that are written in Go.
+	Definitions []tasker.Template
 	// Events are the subscribers and publishers of the program; nil: none.
 	Events *tasker.Events
 	// ReplaceTemplates is [worker.WithChangedTemplates].
@@ -35,6 +37,16 @@ type Options struct {
 	// Ready is called once both roles work. The addresses are those the APIs
 	// answer at, empty where one is off.
 	Ready func(orchestration, worker string)
+}
+
+// load returns the templates in files and those in Go.
+func (o *Options) load() ([]*templates.Template, error) {
+	defined, err := templates.Define(o.Definitions)
+	if err != nil || o.Templates == nil {
+		return defined, err
+	}
+	loaded, err := templates.LoadFS(o.Templates)
+	return append(loaded, defined...), err
 }
 
 // lanes is how many batches are applied at once. Two keep the database busy
@@ -59,7 +71,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	if cfg.Worker == nil {
 		return worker.ErrNoSection
 	}
-	load := func() ([]*templates.Template, error) { return templates.LoadFS(opts.Templates) }
+	load := opts.load
 	loaded, err := load()
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type Option func(*options)
 
 type options struct {
 	templates fs.FS
+	defined   []tasker.Template
 	events    *tasker.Events
 	replace   bool
 }
@@ -46,6 +47,12 @@ type options struct {
 // travel with the program.
 func WithTemplates(fsys fs.FS) Option {
 	return func(o *options) { o.templates = fsys }
+}
+
+// WithDefinitions registers templates that are written in Go, besides those in
+// files; without [WithTemplates] there need be none of these.
+func WithDefinitions(definitions ...tasker.Template) Option {
+	return func(o *options) { o.defined = append(o.defined, definitions...) }
 }
 
 // WithEvents has the worker tell the subscribers of events, and ask the
@@ -84,7 +91,7 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 	defer sys.Close()
 	sys.Follow(provider)
 	UseEvents(sys, cfg.Worker, o.events)
-	load := func() ([]*templates.Template, error) { return loadTemplates(sys.Common.TaskTemplates, o.templates) }
+	load := func() ([]*templates.Template, error) { return o.load(sys.Common.TaskTemplates) }
 	loaded, err := load()
 	if err != nil {
 		return err
@@ -113,6 +120,19 @@ func UseEvents(sys *system.Context, cfg *config.Worker, events *tasker.Events) {
 
 // conventional is where templates lie when the configuration does not say.
 const conventional = "config/tasks"
+
+// load returns the templates in files and those in Go.
+func (o *options) load(cfg config.TaskTemplates) ([]*templates.Template, error) {
+	defined, err := templates.Define(o.defined)
+	if err != nil {
+		return nil, err
+	}
+	if len(defined) > 0 && o.templates == nil && cfg.TemplatePath == "" {
+		return defined, nil
+	}
+	loaded, err := loadTemplates(cfg, o.templates)
+	return append(loaded, defined...), err
+}
 
 func loadTemplates(cfg config.TaskTemplates, given fs.FS) ([]*templates.Template, error) {
 	if given != nil {
