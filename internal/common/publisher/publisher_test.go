@@ -146,7 +146,7 @@ func TestSaturationIsNoticed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := shared(10, config.Block)
 			tt.change(&cfg.OverflowPolicy)
-			var log bytes.Buffer
+			var log text
 			b, monitor := newBus(cfg, slog.New(slog.NewTextHandler(&log, nil)))
 			b.Subscribe([]tasker.Subscription{subscription("*", new(recorder).tell)}, 10, 100)
 			for i := range 7 {
@@ -221,7 +221,7 @@ func TestUseKeepsAnEventInMind(t *testing.T) {
 func TestSubscribersAreToldOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log text
 		b, _ := newBus(shared(10, config.Block), slog.New(slog.NewTextHandler(&log, nil)))
 		exact, family, all := &recorder{}, &recorder{}, &recorder{}
 		b.Subscribe([]tasker.Subscription{
@@ -301,4 +301,22 @@ func TestNobodyListens(t *testing.T) {
 	if s := b.Stats(); s != (Stats{}) {
 		t.Errorf("counted %+v", s)
 	}
+}
+
+// text is a buffer that one goroutine writes while another reads.
+type text struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (w *text) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(p)
+}
+
+func (w *text) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
 }
