@@ -12,16 +12,25 @@ import (
 )
 
 // square multiplies the numbers it depends on, or takes the task's, and squares
-// the product.
+// the product. The step that the task calls bad fails so many times first, or for
+// good if that is below zero.
 func square(_ context.Context, s *tasker.Step) (any, error) {
+	var in struct {
+		Number *big.Int `json:"even_number"`
+		Bad    string
+		Times  int
+	}
+	if err := json.Unmarshal(s.Context, &in); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.Name == in.Bad && in.Times < 0:
+		return nil, tasker.Permanent(errors.New("never"))
+	case s.Name == in.Bad && s.Attempt <= in.Times:
+		return nil, errors.New("not yet")
+	}
 	product := big.NewInt(1)
 	if len(s.Results) == 0 {
-		var in struct {
-			Number *big.Int `json:"even_number"`
-		}
-		if err := json.Unmarshal(s.Context, &in); err != nil {
-			return nil, err
-		}
 		product = in.Number
 	}
 	for name := range s.Results {

@@ -27,7 +27,8 @@ const order = `{"customer": {"id": 1, "name": "A", "email": "a@example.org"}, "i
 	"payment": {"method": "paypal", "token": "t"}, "shipping": {"method": "express", "address": {}}}`
 
 // TestOriginalTemplates plays the template files of the original, which lie
-// beside the repository or not at all, as they are.
+// beside the repository or not at all, as they are but for the identity_strategy
+// that enginetest adds.
 func TestOriginalTemplates(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(data + "/templates/*.yaml")

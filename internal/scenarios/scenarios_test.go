@@ -49,9 +49,20 @@ func handlersFor(all []*templates.Template) enginetest.Handlers {
 	return handlers
 }
 
-// play runs the scenarios of the templates that are there, all at once, in each
-// deployment.
+// play runs scenarios of all templates, all at once, in each deployment.
 func play(t *testing.T, files fs.FS, scenarios []scenario) {
+	t.Helper()
+	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
+		for _, tmpl := range playIn(t, d, files, scenarios) {
+			if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.template == tmpl.Name }) {
+				t.Errorf("no scenario plays %s", tmpl.Name)
+			}
+		}
+	})
+}
+
+// playIn runs scenarios, all at once, and returns the templates that it found.
+func playIn(t *testing.T, d enginetest.Deployment, files fs.FS, scenarios []scenario) []*templates.Template {
 	t.Helper()
 	all, err := templates.LoadFS(files)
 	if err != nil {
@@ -61,28 +72,25 @@ func play(t *testing.T, files fs.FS, scenarios []scenario) {
 	for _, tmpl := range all {
 		namespaces[tmpl.Name] = tmpl.Namespace
 	}
-	enginetest.Each(t, func(t *testing.T, d enginetest.Deployment) {
-		e := enginetest.Start(t, enginetest.Options{Deployment: d, Templates: files, Handlers: handlersFor(all), Events: publishers()})
-		ids := make([]string, len(scenarios))
-		played := map[string]bool{}
-		for i, s := range scenarios {
-			id, err := e.Client.CreateTask(t.Context(), client.Request{
-				Namespace: namespaces[s.template], Template: s.template, Context: json.RawMessage(s.input),
-			})
-			if err != nil {
-				t.Fatalf("%s: %v", s.template, err)
-			}
-			ids[i], played[s.template] = id, true
-		}
-		for i, s := range scenarios {
-			s.check(t, e.Wait(ids[i]))
-		}
-		for name := range namespaces {
-			if !played[name] {
-				t.Errorf("no scenario plays %s", name)
-			}
-		}
-	})
+	e := enginetest.Start(t, enginetest.Options{Deployment: d, Templates: files, Handlers: handlersFor(all), Events: publishers()})
+	ids := make([]string, len(scenarios))
+	for i, s := range scenarios {
+		ids[i] = create(t, e, s, namespaces[s.template])
+	}
+	for i, s := range scenarios {
+		s.check(t, e.Wait(ids[i]))
+	}
+	return all
+}
+
+// create creates the task of a scenario and returns its id.
+func create(t *testing.T, e *enginetest.Engine, s scenario, namespace string) string {
+	t.Helper()
+	id, err := e.Client.CreateTask(t.Context(), client.Request{Namespace: namespace, Template: s.template, Context: json.RawMessage(s.input)})
+	if err != nil {
+		t.Fatalf("%s: %v", s.template, err)
+	}
+	return id
 }
 
 // check compares a task with what must have become of it. That a step waited for
