@@ -155,5 +155,10 @@ func (r *runner) release(ctx context.Context) {
 			continue
 		}
 		r.log.InfoContext(ctx, "gave back steps that had not finished", "queue", of.queue, "steps", len(held))
+		for _, namespace := range r.namespaces() { // what nobody announces rests until it has some age
+			if sp := r.space(namespace); sp != nil && sp.queue == of.queue {
+				r.sys.Notifier.Wake(r.sys.Names.StepsChannel(namespace))
+			}
+		}
 	}
 }

@@ -26,9 +26,11 @@ const (
 func quick() enginetest.Settings {
 	settings := maps.Clone(distributed)
 	for _, section := range []string{
-		"orchestration.event_systems.orchestration", "orchestration.event_systems.task_readiness", "worker.event_system",
+		"orchestration.event_systems.orchestration.timing", "orchestration.event_systems.task_readiness.timing",
+		"worker.event_system.timing", "worker.event_system.metadata.fallback_poller", "worker.system.queue_config",
+		"worker.system.fallback_poller",
 	} {
-		settings[section+".timing.visibility_timeout_seconds"] = "2"
+		settings[section+".visibility_timeout_seconds"] = "2"
 	}
 	return settings
 }
