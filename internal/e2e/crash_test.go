@@ -21,8 +21,8 @@ const (
 	slack = 2 * time.Second
 )
 
-// quick makes leases short, so that their end can be waited for, and allows
-// several orchestrators.
+// quick makes leases and pauses short, so that their end can be waited for, and
+// allows several orchestrators.
 func quick() enginetest.Settings {
 	settings := maps.Clone(distributed)
 	for _, section := range []string{
@@ -31,6 +31,11 @@ func quick() enginetest.Settings {
 		"worker.system.fallback_poller",
 	} {
 		settings[section+".visibility_timeout_seconds"] = "2"
+	}
+	for _, section := range []string{
+		"orchestration.event_systems.orchestration", "orchestration.event_systems.task_readiness", "worker.event_system",
+	} {
+		settings[section+".processing.backoff.max_delay_ms"] = "500" // an operation that was given up rests so long
 	}
 	return settings
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -321,17 +322,25 @@ func TestOwnerKilled(t *testing.T) {
 // until gone holds for the server's folder.
 func killOwner(t *testing.T, dir string, as *syscall.Credential, gone func(folder string) bool) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), copyOfTest(t))
-	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), childVar+"="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	binary := copyOfTest(t)
+	var cmd *exec.Cmd
+	var out io.Reader
+	// A process that another test has just forked may still have the copy open.
+	eventually(t, "a copy of the test that can be run", func() bool {
+		cmd = exec.CommandContext(t.Context(), binary)
+		cmd.Dir = "/"
+		cmd.Env = append(os.Environ(), childVar+"="+dir)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+		var err error
+		if out, err = cmd.StdoutPipe(); err != nil {
+			t.Fatal(err)
+		}
+		err = cmd.Start()
+		if err != nil && !errors.Is(err, syscall.ETXTBSY) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	lines := bufio.NewScanner(out)
 	lines.Scan()
 	folder := lines.Text()
