@@ -159,7 +159,7 @@ func TestOrchestratorKilled(t *testing.T) {
 				next := s.start(d.program)
 				next.address("orchestration")
 				running = append(running[1:], next)
-				s.awaitRecovery(killed)
+				s.awaitRecovery(killed, lease+slack)
 			}
 			s.awaitEnd()
 		})
@@ -177,7 +177,7 @@ func (s *site) loadUntilSomeMoment() {
 
 // awaitRecovery waits until every step that is in hand somewhere, or was when its
 // process died, has moved on, and reports an error if that takes too long.
-func (s *site) awaitRecovery(since time.Time) {
+func (s *site) awaitRecovery(since time.Time, most time.Duration) {
 	s.t.Helper()
 	const inHand = `
 		from tasker.steps
@@ -185,7 +185,7 @@ func (s *site) awaitRecovery(since time.Time) {
 	const name = `task_id || ' ' || ordinal || ' ' || claim`
 	before := enginetest.Query[[]string](s.Engine, `select coalesce(array_agg(`+name+`), '{}')`+inHand)
 	s.Await(`select not exists (select`+inHand+` and `+name+` = any ($1))`, before)
-	s.within("recovery", since, time.Now(), lease+slack)
+	s.within("recovery", since, time.Now(), most)
 }
 
 // auditReadiness reports an error unless every step became ready at most d after

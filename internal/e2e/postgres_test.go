@@ -51,7 +51,9 @@ func TestPostgresKilled(t *testing.T) {
 		s.Pool.Reset() // its connections are as broken as those of the processes
 		s.Await(`select exists (select from tasker.queue_sentinel)`)
 		s.Check()
-		s.awaitRecovery(restarted)
+		// No wake-up arrives before the listeners have reconnected (5 s), and what
+		// nobody announces rests until it has some age (2 s).
+		s.awaitRecovery(restarted, lease+slack+7*time.Second)
 	}
 	s.awaitEnd()
 	for _, address := range []string{
