@@ -58,7 +58,8 @@ internal/common/operate           : . internal/common/catalog internal/common/ev
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
 internal/common/webhook           :
-internal/common/web               : . config internal/common/health internal/common/telemetry github.com/danielgtaylor/huma/v2/*
+internal/common/permission        :
+internal/common/web               : . config internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
 # The roles. Only the assemblies see the system, and neither role sees the other.

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
@@ -41,6 +42,7 @@ type API struct {
 	mux      *http.ServeMux
 	huma     huma.API
 	requests *telemetry.Histogram
+	routes   []Route
 }
 
 // New returns an API that serves nothing but its own description.
@@ -68,7 +70,10 @@ type Route struct {
 	Summary string
 	Detail  string // beyond the summary, may be empty
 	Group   string // of routes in documents
-	Status  int    // of success; 0 means 200
+	// Permission is what a caller must hold, or [permission.Public]. Nobody may
+	// call a route that has none.
+	Permission permission.Permission
+	Status     int // of success; 0 means 200
 	// MaxBody is the largest request body in bytes; 0 means 1 MiB.
 	MaxBody int64
 	// Codes are the codes of errors it answers with, besides those that every
@@ -90,6 +95,7 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 	if r.Group != "" {
 		op.Tags = []string{r.Group}
 	}
+	a.routes = append(a.routes, r)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
 		if err != nil {
@@ -98,6 +104,15 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 		return out, nil
 	})
 	delete(op.Responses, strconv.Itoa(http.StatusUnprocessableEntity)) // it is 400 here
+}
+
+// Routes returns the routes added so far.
+func (a *API) Routes() []Route { return slices.Clone(a.routes) }
+
+// open adds a route for everybody that is no part of the OpenAPI document.
+func (a *API) open(path string, answer http.HandlerFunc) {
+	a.routes = append(a.routes, Route{Method: http.MethodGet, Path: path, Permission: permission.Public})
+	a.mux.HandleFunc(http.MethodGet+" "+path, answer)
 }
 
 func statuses(all []Code) []int {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 )
 
 // configuration is the answer of /config.
@@ -41,10 +42,10 @@ type configOrigin struct {
 // HandleConfig adds GET /config, which says what configuration is in effect,
 // where each value comes from, and no secret. In production it is refused: the
 // servers do not ask yet who calls.
-func HandleConfig(a *API, p config.Provider) {
+func HandleConfig(a *API, needs permission.Permission, p config.Provider) {
 	var answer configAnswer
 	Handle(a, Route{
-		ID: "config", Method: http.MethodGet, Path: "/config", Group: "system",
+		ID: "config", Method: http.MethodGet, Path: "/config", Group: "system", Permission: needs,
 		Summary: "Say what configuration is in effect, without its secrets",
 		Detail:  "Refused in production as long as the server does not know who calls.",
 		Codes:   []Code{Forbidden, NotFound},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -24,7 +25,7 @@ func configHandler(t *testing.T, c config.Context, environment, overlay string, 
 		t.Fatal(err)
 	}
 	api := web.New(settings(io.Discard))
-	web.HandleConfig(api, live)
+	web.HandleConfig(api, permission.SystemConfigRead, live)
 	h, err := api.Handler()
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +166,7 @@ func TestConfigIsGuarded(t *testing.T) {
 		t.Errorf("got %d, %s", w.Code, w.Body)
 	}
 	api := web.New(settings(io.Discard))
-	web.HandleConfig(api, live.Current())
+	web.HandleConfig(api, permission.SystemConfigRead, live.Current())
 	h, err := api.Handler()
 	if err != nil {
 		t.Fatal(err)

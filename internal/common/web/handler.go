@@ -18,7 +18,7 @@ func (a *API) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	a.open("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(document) // the client may have gone
 	})

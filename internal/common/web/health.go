@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 )
 
 // An Info says which process answers.
@@ -49,7 +50,7 @@ func HandleHealth(a *API, info Info, checks []health.Check) {
 		return out, nil
 	}
 	route := func(id, path, summary string) Route {
-		return Route{ID: id, Method: http.MethodGet, Path: path, Summary: summary, Group: "health"}
+		return Route{ID: id, Method: http.MethodGet, Path: path, Summary: summary, Group: "health", Permission: permission.Public}
 	}
 	Handle(a, route("health", "/health", "Say that the process lives"), live)
 	Handle(a, route("health-live", "/health/live", "Say that the process lives"), live)

@@ -5,7 +5,7 @@ import "net/http"
 // HandleMetrics adds GET /metrics, which Prometheus scrapes.
 func HandleMetrics(a *API) {
 	scrape := a.settings.Metrics.Handler()
-	a.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+	a.open("/metrics", func(w http.ResponseWriter, r *http.Request) {
 		if scrape == nil {
 			newProblem(NotFound, "metrics are off: common.telemetry.enabled and common.telemetry.metrics.enabled turn them on",
 				requestID(r.Context())).write(w)

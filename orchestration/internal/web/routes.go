@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
@@ -18,60 +19,60 @@ const (
 func (s *service) routes(api *web.API) {
 	const tasks, templates, limits = "tasks", "templates", "limits"
 	web.Handle(api, web.Route{
-		ID: "create-task", Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
+		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
 		Summary: "Create a task",
 		Detail: "Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the " +
 			"identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists.",
 		MaxBody: maxTaskBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.DuplicateTask, web.PayloadTooLarge},
 	}, s.createTask)
 	web.Handle(api, web.Route{
-		ID: "create-tasks", Method: http.MethodPost, Path: "/v1/tasks/batch", Group: tasks, Status: http.StatusCreated,
+		ID: "create-tasks", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks/batch", Group: tasks, Status: http.StatusCreated,
 		Summary: "Create many tasks: all of them or, when one is refused, none",
 		Detail:  "A task that exists already is not created again: its id stands in its place, and duplicates names the place.",
 		MaxBody: maxBatchBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.PayloadTooLarge},
 	}, s.createTasks)
 	web.Handle(api, web.Route{
-		ID: "list-tasks", Method: http.MethodGet, Path: "/v1/tasks", Group: tasks,
+		ID: "list-tasks", Permission: permission.TasksList, Method: http.MethodGet, Path: "/v1/tasks", Group: tasks,
 		Summary: "List tasks, newest first", Detail: "Contexts and steps are left out. Pass next as after to read on.",
 		Codes: []web.Code{web.BadRequest},
 	}, s.listTasks)
 	web.Handle(api, web.Route{
-		ID: "get-task", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}", Group: tasks,
+		ID: "get-task", Permission: permission.TasksRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}", Group: tasks,
 		Summary: "Read a task with its steps",
 		Detail: "With wait, or the header Prefer: wait=seconds (RFC 7240), the answer comes once the task is in a final state or blocked by failures, " +
 			"or when that time has passed, whatever the state is then. The server waits no longer than nine tenths of request_timeout_ms.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.readTask)
 	web.Handle(api, web.Route{
-		ID: "list-steps", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/workflow_steps", Group: tasks,
+		ID: "list-steps", Permission: permission.StepsRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/workflow_steps", Group: tasks,
 		Summary: "List the steps of a task, in the order of its template", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listSteps)
 	web.Handle(api, web.Route{
-		ID: "send-signal", Method: http.MethodPost, Path: "/v1/tasks/{task_uuid}/signals/{signal}", Group: tasks, Status: http.StatusAccepted,
+		ID: "send-signal", Permission: permission.SignalsSend, Method: http.MethodPost, Path: "/v1/tasks/{task_uuid}/signals/{signal}", Group: tasks, Status: http.StatusAccepted,
 		Summary: "Send a signal to a task", Detail: "The step that waits for it, or will, completes with the payload as its result. " +
 			"Of several signals of a name the first counts, until a step has taken it.",
 		Codes: []web.Code{web.BadRequest, web.NotFound, web.Conflict},
 	}, s.sendSignal)
 	web.Handle(api, web.Route{
-		ID: "list-waiting", Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/signals", Group: tasks,
+		ID: "list-waiting", Permission: permission.SignalsRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/signals", Group: tasks,
 		Summary: "List the signals that a task waits for", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listWaiting)
 	web.Handle(api, web.Route{
-		ID: "list-templates", Method: http.MethodGet, Path: "/v1/templates", Group: templates,
+		ID: "list-templates", Permission: permission.TemplatesRead, Method: http.MethodGet, Path: "/v1/templates", Group: templates,
 		Summary: "List the registered templates, every version",
 	}, s.listTemplates)
 	web.Handle(api, web.Route{
-		ID: "list-limits", Method: http.MethodGet, Path: "/v1/limits", Group: limits,
+		ID: "list-limits", Permission: permission.LimitsRead, Method: http.MethodGet, Path: "/v1/limits", Group: limits,
 		Summary: "List the limits in force, by name", Detail: "Pass next as after to read on.", Codes: []web.Code{web.BadRequest},
 	}, s.listLimits)
 	web.Handle(api, web.Route{
-		ID: "set-limit", Method: http.MethodPut, Path: "/v1/limits/{name}", Group: limits,
+		ID: "set-limit", Permission: permission.LimitsManage, Method: http.MethodPut, Path: "/v1/limits/{name}", Group: limits,
 		Summary: "Set a limit, in place of what templates say",
 		Detail:  "It holds for every step that starts from then on, in all processes.",
 		Codes:   []web.Code{web.BadRequest},
 	}, s.setLimit)
 	web.Handle(api, web.Route{
-		ID: "remove-limit", Method: http.MethodDelete, Path: "/v1/limits/{name}", Group: limits, Status: http.StatusNoContent,
+		ID: "remove-limit", Permission: permission.LimitsManage, Method: http.MethodDelete, Path: "/v1/limits/{name}", Group: limits, Status: http.StatusNoContent,
 		Summary: "Take a limit away that was set here", Detail: "What templates say holds again.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.removeLimit)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
@@ -15,43 +16,43 @@ import (
 func (s *service) scheduleRoutes(api *web.API) {
 	const group, one = "schedules", "/v1/schedules/{name}"
 	web.Handle(api, web.Route{
-		ID: "create-schedule", Method: http.MethodPost, Path: "/v1/schedules", Group: group, Status: http.StatusCreated,
+		ID: "create-schedule", Permission: permission.SchedulesManage, Method: http.MethodPost, Path: "/v1/schedules", Group: group, Status: http.StatusCreated,
 		Summary: "Create a schedule, which creates tasks at the times of a cron expression",
 		Detail:  "The template need not be registered yet; a time at which it is not makes a failed run.",
 		MaxBody: maxTaskBody, Codes: []web.Code{web.BadRequest, web.Conflict, web.PayloadTooLarge},
 	}, s.createSchedule)
 	web.Handle(api, web.Route{
-		ID: "list-schedules", Method: http.MethodGet, Path: "/v1/schedules", Group: group,
+		ID: "list-schedules", Permission: permission.SchedulesRead, Method: http.MethodGet, Path: "/v1/schedules", Group: group,
 		Summary: "List schedules by name", Detail: "Pass next as after to read on.", Codes: []web.Code{web.BadRequest},
 	}, s.listSchedules)
 	web.Handle(api, web.Route{
-		ID: "get-schedule", Method: http.MethodGet, Path: one, Group: group,
+		ID: "get-schedule", Permission: permission.SchedulesRead, Method: http.MethodGet, Path: one, Group: group,
 		Summary: "Read a schedule with its next times", Codes: []web.Code{web.NotFound},
 	}, s.readSchedule)
 	web.Handle(api, web.Route{
-		ID: "update-schedule", Method: http.MethodPatch, Path: one, Group: group, MaxBody: maxTaskBody,
+		ID: "update-schedule", Permission: permission.SchedulesManage, Method: http.MethodPatch, Path: one, Group: group, MaxBody: maxTaskBody,
 		Summary: "Change a schedule", Detail: "New times count from now on; what passed under the old ones is not made up for.",
 		Codes: []web.Code{web.BadRequest, web.NotFound, web.PayloadTooLarge},
 	}, s.updateSchedule)
 	web.Handle(api, web.Route{
-		ID: "delete-schedule", Method: http.MethodDelete, Path: one, Group: group, Status: http.StatusNoContent,
+		ID: "delete-schedule", Permission: permission.SchedulesManage, Method: http.MethodDelete, Path: one, Group: group, Status: http.StatusNoContent,
 		Summary: "Delete a schedule and its history, not its tasks", Codes: []web.Code{web.NotFound},
 	}, s.deleteSchedule)
 	web.Handle(api, web.Route{
-		ID: "list-schedule-runs", Method: http.MethodGet, Path: one + "/runs", Group: group,
+		ID: "list-schedule-runs", Permission: permission.SchedulesRead, Method: http.MethodGet, Path: one + "/runs", Group: group,
 		Summary: "List what became of the last times of a schedule, newest first", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listScheduleRuns)
 	web.Handle(api, web.Route{
-		ID: "trigger-schedule", Method: http.MethodPost, Path: one + "/trigger", Group: group, Status: http.StatusCreated,
+		ID: "trigger-schedule", Permission: permission.SchedulesManage, Method: http.MethodPost, Path: one + "/trigger", Group: group, Status: http.StatusCreated,
 		Summary: "Create a task of a schedule now, paused or not, whatever its overlap policy says",
 		Codes:   []web.Code{web.BadRequest, web.NotFound, web.UnknownTemplate},
 	}, s.triggerSchedule)
 	web.Handle(api, web.Route{
-		ID: "pause-schedule", Method: http.MethodPost, Path: one + "/pause", Group: group,
+		ID: "pause-schedule", Permission: permission.SchedulesManage, Method: http.MethodPost, Path: one + "/pause", Group: group,
 		Summary: "Pause a schedule", Codes: []web.Code{web.NotFound},
 	}, s.pauseSchedule)
 	web.Handle(api, web.Route{
-		ID: "resume-schedule", Method: http.MethodPost, Path: one + "/resume", Group: group,
+		ID: "resume-schedule", Permission: permission.SchedulesManage, Method: http.MethodPost, Path: one + "/resume", Group: group,
 		Summary: "Resume a schedule with its first time from now on", Detail: "What it missed while it was paused is not made up for.",
 		Codes: []web.Code{web.NotFound},
 	}, s.resumeSchedule)

@@ -17,6 +17,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/operate"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
 	"github.com/tasker-systems/tasker-go/internal/common/state"
@@ -75,7 +76,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		{Name: "orchestration_database", Look: s.databaseAnswers},
 		{Name: "step_queues", Look: s.queuesIntact},
 	}, s.Checks...))
-	web.HandleConfig(api, s.Config)
+	web.HandleConfig(api, permission.SystemConfigRead, s.Config)
 	web.HandleMetrics(api)
 	return api
 }

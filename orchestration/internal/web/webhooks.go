@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 	"github.com/tasker-systems/tasker-go/internal/common/webhook"
@@ -35,21 +36,21 @@ func invalidWebhook(err error) error {
 func (s *service) webhookRoutes(api *web.API) {
 	const group = "webhooks"
 	web.Handle(api, web.Route{
-		ID: "create-webhook", Method: http.MethodPost, Path: "/v1/webhooks", Group: group, Status: http.StatusCreated,
+		ID: "create-webhook", Permission: permission.WebhooksManage, Method: http.MethodPost, Path: "/v1/webhooks", Group: group, Status: http.StatusCreated,
 		Summary: "Add a webhook",
 		Detail: "From now on the events are sent to the url, signed as Standard Webhooks (https://www.standardwebhooks.com) say, each at least once. " +
 			"The secret is in this answer and in no other.",
 		Codes: []web.Code{web.BadRequest},
 	}, s.createWebhook)
 	web.Handle(api, web.Route{
-		ID: "list-webhooks", Method: http.MethodGet, Path: "/v1/webhooks", Group: group, Summary: "List the webhooks, oldest first",
+		ID: "list-webhooks", Permission: permission.WebhooksRead, Method: http.MethodGet, Path: "/v1/webhooks", Group: group, Summary: "List the webhooks, oldest first",
 	}, s.listWebhooks)
 	web.Handle(api, web.Route{
-		ID: "delete-webhook", Method: http.MethodDelete, Path: "/v1/webhooks/{webhook_uuid}", Group: group, Status: http.StatusNoContent,
+		ID: "delete-webhook", Permission: permission.WebhooksManage, Method: http.MethodDelete, Path: "/v1/webhooks/{webhook_uuid}", Group: group, Status: http.StatusNoContent,
 		Summary: "Remove a webhook and its deliveries, those too that wait to be sent", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.deleteWebhook)
 	web.Handle(api, web.Route{
-		ID: "list-deliveries", Method: http.MethodGet, Path: "/v1/webhooks/{webhook_uuid}/deliveries", Group: group,
+		ID: "list-deliveries", Permission: permission.WebhooksRead, Method: http.MethodGet, Path: "/v1/webhooks/{webhook_uuid}/deliveries", Group: group,
 		Summary: "List the deliveries of a webhook, newest first", Detail: "Those that are over are kept for orchestration.webhooks.retention_days.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listDeliveries)

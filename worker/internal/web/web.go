@@ -9,6 +9,7 @@ import (
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
@@ -44,7 +45,7 @@ func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 		{Name: "database", Look: deps.databaseAnswers},
 		{Name: "step_processing", Look: deps.slots},
 	}, deps.Checks...))
-	web.HandleConfig(api, deps.Config)
+	web.HandleConfig(api, permission.WorkerConfigRead, deps.Config)
 	web.HandleMetrics(api)
 	return api
 }

@@ -1,0 +1,13 @@
+package web
+
+import (
+	"log/slog"
+
+	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/web"
+)
+
+// API returns the API as it is served, on no database.
+func API() *web.API {
+	return newAPI(&service{Deps: Deps{Log: slog.New(slog.DiscardHandler)}}, config.Common{}, config.OrchestrationWeb{})
+}
