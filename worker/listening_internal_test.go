@@ -98,6 +98,36 @@ func TestConnectingFollowsTheSettings(t *testing.T) {
 	}
 }
 
+// TestLostConnectionIsMadeAnewSoon: after an outage the worker listens again
+// sooner than retry_interval_seconds says, and short ones do not have it poll.
+func TestLostConnectionIsMadeAnewSoon(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		outage, most time.Duration
+		polls        bool
+	}{{0, 100 * time.Millisecond, false}, {time.Second, 2100 * time.Millisecond, false}, {time.Minute, time.Minute, true}} {
+		var back time.Time
+		change := func(_ *config.Worker, s *eventtest.Server) { s.Down = func() bool { return time.Now().Before(back) } }
+		listen(t, change, func(l listened) {
+			synctest.Wait()
+			<-l.wake.C() // it listens
+			back = time.Now().Add(tt.outage)
+			l.server.Cut()
+			<-time.After(tt.outage)
+			if polls := l.Lost(); polls != tt.polls {
+				t.Errorf("after an outage of %s: polls is %t", tt.outage, polls)
+			}
+			for len(l.wake.C()) > 0 {
+				<-l.wake.C() // word that it polls
+			}
+			<-l.wake.C()
+			if took := time.Since(back); took > tt.most {
+				t.Errorf("after an outage of %s it takes %s to listen again", tt.outage, took)
+			}
+		})
+	}
+}
+
 // TestSubscribingFollowsTheSettings: how often a worker subscribes where that
 // fails or is not answered, and when it gives the connection up.
 func TestSubscribingFollowsTheSettings(t *testing.T) {

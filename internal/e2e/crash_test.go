@@ -185,6 +185,7 @@ func (s *site) awaitRecovery(since time.Time, most time.Duration) {
 	const name = `task_id || ' ' || ordinal || ' ' || claim`
 	before := enginetest.Query[[]string](s.Engine, `select coalesce(array_agg(`+name+`), '{}')`+inHand)
 	s.Await(`select not exists (select`+inHand+` and `+name+` = any ($1))`, before)
+	s.t.Logf("recovered after %s", time.Since(since).Round(time.Millisecond))
 	s.within("recovery", since, time.Now(), most)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ import (
 // they see fit, and its subscription, and how it passes notifications on.
 type Listening struct {
 	Connect  time.Duration // of one attempt to connect
-	Retry    time.Duration // pause between two of them
+	Retry    time.Duration // pause between two of them, the longest after a loss
 	Attempts int           // as many may fail in a row before readers poll in place of listening
 	Recheck  time.Duration // pause between attempts from then on
 	Quiet    time.Duration // silence after which the connection is probed
@@ -57,20 +58,30 @@ func NewListener(connect *pgx.ConnConfig, channels map[string]*Signal, how Liste
 // run.
 func (l *Listener) Follow(channels map[string]*Signal) { l.channels = channels }
 
+// soon is about how long after the loss of a connection that worked the first
+// attempt to make it anew comes. The pauses double from there up to Retry.
+const soon = 100 * time.Millisecond
+
 // Run listens until ctx ends. A broken connection is made anew; whatever was
 // missed meanwhile is made good by raising every signal.
 func (l *Listener) Run(ctx context.Context) {
 	passing := make(chan struct{})
 	go func() { defer close(passing); l.pass(ctx) }()
 	defer func() { <-passing }()
-	for failures := 1; ctx.Err() == nil; failures++ {
+	for failures, quick := 0, time.Duration(0); ctx.Err() == nil; {
 		err := l.listen(ctx)
 		if l.up.Swap(false) {
-			failures = 1
+			failures, quick = 0, soon
 		}
 		pause := l.Retry
-		if failures > l.Attempts {
-			pause = l.Recheck
+		switch {
+		case quick > 0 && quick < l.Retry: // most outages are short, and these tries are not counted
+			pause = quick/2 + rand.N(quick/2) // not all processes at once
+			quick *= 2
+		case failures < l.Attempts:
+			failures, quick = failures+1, 0
+		default:
+			failures, pause = failures+1, l.Recheck
 		}
 		if ctx.Err() == nil {
 			l.log.WarnContext(ctx, "listener lost its connection; polling goes on", "error", err, "failures", failures, "retry_in", pause)
