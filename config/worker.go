@@ -189,7 +189,9 @@ type StepProcessing struct {
 	MaxConcurrentSteps int `toml:"max_concurrent_steps" range:"1..100000"`
 
 	// MaxRetries is how often a failed step is tried again where its template
-	// does not say. Raise it for unsteady dependencies.
+	// does not say, in tasks that are created from then on. It is registered with
+	// the templates, so all workers of a namespace should agree. Raise it for
+	// unsteady dependencies.
 	MaxRetries int `toml:"max_retries" range:"0..100"`
 
 	// ClaimTimeout is how long a step may be claimed at all. Raise it for long

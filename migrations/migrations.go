@@ -33,13 +33,21 @@ type Migration struct {
 	Applied bool
 }
 
+// Two that create a schema at once do not see each other, and one ends with a
+// duplicate key; so they take turns, in one transaction.
+const createSchemaSQL = `
+	do $$ begin
+		perform pg_advisory_xact_lock(hashtext('tasker.schema'));
+		create schema if not exists tasker;
+	end $$`
+
 // Apply runs every migration the database lacks and returns those it ran.
 // Concurrent calls wait for each other, so any number of processes may start
 // at once. A database that is up to date is left untouched.
 func Apply(ctx context.Context, databaseURL string) ([]Migration, error) {
 	var applied []Migration
 	err := with(databaseURL, func(db *sql.DB, p *goose.Provider) error {
-		if _, err := db.ExecContext(ctx, `create schema if not exists tasker`); err != nil {
+		if _, err := db.ExecContext(ctx, createSchemaSQL); err != nil {
 			return err
 		}
 		results, err := p.Up(ctx)

@@ -128,7 +128,7 @@ func TestRunBuildsTheStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != "step" || got.Attempt != 1 || got.MaxAttempts != 3 || string(got.Context) != "{}" ||
+	if got.Name != "step" || got.Attempt != 1 || got.MaxAttempts != 4 || string(got.Context) != "{}" ||
 		got.Task == "" || got.ID == got.Task || string(got.Config) != "null" || got.Results != nil {
 		t.Errorf("the zero Step gives %+v", got)
 	}

@@ -186,7 +186,7 @@ func (w *workflow) step(i int) tasker.Step {
 	step := tasker.Step{
 		Task: w.task, ID: w.ids[i], Name: definition.Name,
 		Namespace: w.template.Namespace, Template: w.template.Name, Version: w.template.Version,
-		Attempt: 1, MaxAttempts: definition.Retry.Attempts(), Context: w.input,
+		Attempt: 1, MaxAttempts: definition.Retry.Attempts(templates.DefaultAttempts), Context: w.input,
 	}
 	if definition.Handler.Initialization != nil {
 		raw, err := json.Marshal(definition.Handler.Initialization)

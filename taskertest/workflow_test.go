@@ -79,7 +79,7 @@ test/it/1.0.0: error
 `},
 		{"panic", `{name: a, handler: {callable: panic}}`, `
 test/it/1.0.0: error
-  a  error  attempts: 3  handler_panic: panic: oops
+  a  error  attempts: 4  handler_panic: panic: oops
 `},
 		{"goroutine ended", `{name: a, handler: {callable: exit}, retry: {max_attempts: 1}}`, `
 test/it/1.0.0: error
@@ -93,7 +93,7 @@ test/it/1.0.0: error
 			{name: c, handler: {callable: ok}, dependencies: [b]}, {name: d, handler: {callable: ok}, dependencies: [a, c]},
 			{name: e, handler: {callable: ok}, dependencies: [d]}`, `
 test/it/1.0.0: blocked_by_failures
-  a  error     attempts: 3  handler_error: no
+  a  error     attempts: 4  handler_error: no
   b  complete  attempts: 1  "b"
   c  complete  attempts: 1  "c"
   d  pending   attempts: 0  
@@ -122,7 +122,7 @@ func TestRetriesDoNotWait(t *testing.T) {
 			t.Errorf("took %s", took)
 		}
 		failures := got.Steps["a"].Failures
-		if len(failures) != 2 || failures[1].RetryAfter != time.Hour || failures[0].Message != "attempt 1 of 3" {
+		if len(failures) != 2 || failures[1].RetryAfter != time.Hour || failures[0].Message != "attempt 1 of 4" {
 			t.Errorf("failures %v", failures)
 		}
 	})

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -74,6 +75,46 @@ func TestRunningStepsFollowTheSettings(t *testing.T) {
 				t.Errorf("the registry shows %s, want %s", got, tt.worker)
 			}
 		})
+	}
+}
+
+// TestRetriesFollowTheSettings starts one worker after the other, which agree
+// about a template and not about how often a step is tried again that does not
+// say. New tasks go by the worker that came last, old ones by the one they were
+// created under.
+func TestRetriesFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.system.step_processing.max_retries")
+	e := enginetest.Start(t, enginetest.Options{
+		Deployment: enginetest.None,
+		Templates: taskertest.YAML(
+			`{name: unsaid, namespace: test, steps: [{name: only, handler: {callable: work}, retry: {backoff: none}}]}`,
+			`{name: said, namespace: test, steps: [{name: only, handler: {callable: work}, retry: {backoff: none, max_attempts: 2}}]}`,
+			`{name: refused, namespace: test, steps: [{name: only, handler: {callable: work}, retry: {retryable: false}}]}`),
+		Settings: enginetest.Settings{"common.task_templates.cache_enabled": "false"},
+	})
+	handlers := enginetest.Handlers{"work": func(context.Context, *tasker.Step) (any, error) { return nil, errors.New("down") }}
+	e.Register()
+	e.StartOrchestrator()
+	attempts := func(id string) int { return e.Wait(id).Step("only").Attempt }
+	nobody := e.Create("unsaid", nil)
+	for _, retries := range []int{0, 5, 1} {
+		e.Config.Worker.System.StepProcessing.MaxRetries = retries
+		worker := e.StartWorker(handlers)
+		unsaid := e.Create("unsaid", nil)
+		if got := attempts(unsaid); got != 1+retries {
+			t.Errorf("%d attempts with max_retries %d", got, retries)
+		}
+		if said, refused := attempts(e.Create("said", nil)), attempts(e.Create("refused", nil)); said != 2 || refused != 1 {
+			t.Errorf("%d and %d attempts where the template says 2 and 1", said, refused)
+		}
+		worker.Stop()
+	}
+	if got := attempts(nobody); got != 4 {
+		t.Errorf("%d attempts of a task that was created before any worker said", got)
+	}
+	if n := enginetest.Query[int](e, `select count(*)::int from tasker.templates`); n != 3 {
+		t.Errorf("%d definitions are stored, want 3: what a worker says is no part of them", n)
 	}
 }
 

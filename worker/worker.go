@@ -169,6 +169,7 @@ type Role struct {
 // Serve plays the role on a system that is open already, for Run and for
 // package combined. The system must be running.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Role) error {
+	sys.Catalog.UseRetries(cfg.System.StepProcessing.MaxRetries)
 	if err := role.register(ctx, sys.Catalog, role.Templates); err != nil {
 		return err
 	}

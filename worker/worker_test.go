@@ -136,7 +136,7 @@ func TestLosingAgainAndAgain(t *testing.T) {
 			},
 		})
 		id := e.Create("single", nil)
-		for range 5 { // max_attempts and max_retries, and the first claim
+		for range 6 { // four attempts and max_retries, and the first claim
 			enginetest.Receive(t, started)
 			expire(e)
 		}

@@ -67,6 +67,7 @@ type Catalog struct {
 	names       messaging.Names
 	environment config.Environment
 	cfg         config.TaskTemplates
+	retries     *int32 // see UseRetries
 
 	loading sync.Mutex // held while reading what is to stay in memory
 	mu      sync.RWMutex
@@ -215,13 +216,17 @@ func (c *Catalog) entry(s postgres.StoredTemplate) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	attempts := templates.DefaultAttempts
+	if s.Retries != nil {
+		attempts = 1 + int(*s.Retries)
+	}
 	e := &Entry{ID: s.ID, Template: t, Queue: queue, Graph: t.Graph(), input: inputSchema(t)}
 	for i := range t.Steps {
 		step := &t.Steps[i]
 		created := postgres.NewStep{
 			Ordinal: int32(i) + 1, Name: step.Name,
 			DependsOn: ordinals(e.Graph.Parents[i]), Dependents: ordinals(e.Graph.Dependents[i]),
-			MaxAttempts: int32(step.Retry.Attempts()), //nolint:gosec // 1 to 100
+			MaxAttempts: int32(step.Retry.Attempts(attempts)), //nolint:gosec // 1 to 101
 		}
 		if step.Type == templates.StepWaitForSignal {
 			created.MaxAttempts, created.Patience = 1, step.Timeout.Duration()

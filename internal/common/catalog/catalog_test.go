@@ -86,7 +86,7 @@ func TestEntry(t *testing.T) {
 	want := []postgres.NewStep{
 		{Name: "charge", Dependents: []int32{2, 3}, MaxAttempts: 7},
 		{Name: "mail", DependsOn: []int32{1}, Dependents: []int32{3}, MaxAttempts: 1},
-		{Name: "book", DependsOn: []int32{1, 2}, MaxAttempts: 3},
+		{Name: "book", DependsOn: []int32{1, 2}, MaxAttempts: 4},
 	}
 	for i, got := range e.Steps {
 		if got.Name != want[i].Name || got.MaxAttempts != want[i].MaxAttempts ||

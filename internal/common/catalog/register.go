@@ -30,6 +30,15 @@ func (e *ChangedError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// UseRetries has what this catalog registers from now on say how often a step is
+// tried again whose template does not say (worker.system.step_processing.max_retries):
+// new tasks everywhere go by it, until somebody else registers the same definition
+// with another number. It must not be called while templates are registered.
+func (c *Catalog) UseRetries(n int) {
+	retries := int32(n) //nolint:gosec // 0 to 100 by its range
+	c.retries = &retries
+}
+
 // Register stores the definitions that the database lacks and creates the
 // queues of their namespaces. A definition that changed under an unchanged
 // version is refused with a [*ChangedError], and with it all others of the call:
@@ -75,7 +84,7 @@ func (c *Catalog) register(ctx context.Context, all []*templates.Template, repla
 	if err := postgres.CreateQueues(ctx, c.db, slices.Compact(queues)); err != nil {
 		return err
 	}
-	changed, err := postgres.RegisterTemplates(ctx, c.db, stored, replace)
+	changed, err := postgres.RegisterTemplates(ctx, c.db, stored, c.retries, replace)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func emptyWorld(t *testing.T) *world {
 	}
 	_, err := RegisterTemplates(t.Context(), w, []StoredTemplate{{
 		ID: w.template, Namespace: "test", Name: "diamond", Version: "1.0.0", Digest: "d", Definition: json.RawMessage(`{}`),
-	}}, false)
+	}}, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,10 @@ type StoredTemplate struct {
 	Digest       string
 	Definition   json.RawMessage
 	RegisteredAt time.Time
+	Retries      *int32 // of steps whose definition does not say; nil: whoever registered it did not either
 }
 
-const templateColumns = `template_id, namespace, name, version, digest, definition, registered_at`
+const templateColumns = `template_id, namespace, name, version, digest, definition, registered_at, default_retries`
 
 // Registrations come one after the other, so that of two that differ one sees
 // the other.
@@ -31,7 +32,8 @@ const registerTurnSQL = `select pg_advisory_xact_lock(hashtext('tasker.templates
 // Of each version there is a current definition, the newest. Where it is not the
 // one given, the template has changed: unless that is allowed ($7), nothing is
 // stored. A definition that is there already keeps its id; registering it again
-// makes it the newest again, so that going back to an older text works.
+// makes it the newest again, so that going back to an older text works. What it
+// says about retries ($8) is what whoever says so last says.
 const registerTemplatesSQL = `
 	with given as (
 		select *
@@ -48,22 +50,29 @@ const registerTemplatesSQL = `
 			limit 1
 		) newest on newest.digest <> g.digest
 	), stored as (
-		insert into tasker.templates as t (template_id, namespace, name, version, digest, definition)
-		select template_id, namespace, name, version, digest, definition::jsonb
+		insert into tasker.templates as t (template_id, namespace, name, version, digest, definition, default_retries)
+		select template_id, namespace, name, version, digest, definition::jsonb, $8
 		from given
 		where $7 or not exists (select from changed)
-		on conflict (namespace, name, version, digest) do update set registered_at = clock_timestamp()
+		on conflict (namespace, name, version, digest) do update
+		set registered_at = case
+				when (t.namespace, t.name, t.version) in (select namespace, name, version from changed) then clock_timestamp()
+				else t.registered_at
+			end,
+			default_retries = coalesce(excluded.default_retries, t.default_retries)
 		where (excluded.namespace, excluded.name, excluded.version) in (select namespace, name, version from changed)
+		or excluded.default_retries <> coalesce(t.default_retries, -1)
 	)
 	select namespace, name, version
 	from changed
 	order by namespace, name, version`
 
 // RegisterTemplates stores definitions; one that is stored already stays as it
-// is. IDs must be new. It returns the names, with versions, of those that differ
+// is, but for the retries of steps that do not say, which are those given unless
+// nil. IDs must be new. It returns the names, with versions, of those that differ
 // from the current definition of their version: unless replace is set, nothing
 // is stored when there are any.
-func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate, replace bool) ([]TemplateName, error) {
+func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate, retries *int32, replace bool) ([]TemplateName, error) {
 	n := len(templates)
 	ids := make([]uuid.UUID, n)
 	namespaces, names, versions := make([]string, n), make([]string, n), make([]string, n)
@@ -75,7 +84,7 @@ func RegisterTemplates(ctx context.Context, db DB, templates []StoredTemplate, r
 	var changed []TemplateName
 	b := &pgx.Batch{}
 	b.Queue(registerTurnSQL)
-	b.Queue(registerTemplatesSQL, ids, namespaces, names, versions, digests, definitions, replace).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(registerTemplatesSQL, ids, namespaces, names, versions, digests, definitions, replace, retries).Query(func(rows pgx.Rows) (err error) {
 		changed, err = pgx.CollectRows(rows, pgx.RowToStructByPos[TemplateName])
 		return err
 	})

@@ -109,17 +109,19 @@ type Retry struct {
 	MaxBackoff config.Milliseconds `json:"max_backoff_ms,omitempty" range:"1..3600000"`
 }
 
-// DefaultAttempts is how often a step is tried whose template does not say.
-const DefaultAttempts = 3
+// DefaultAttempts is how often a step is tried where neither its template nor a
+// worker says: with the retries that worker.system.step_processing.max_retries is
+// shipped with.
+const DefaultAttempts = 4
 
 // Attempts is how often the step is tried at most, the first attempt, which is
-// always made, included.
-func (r Retry) Attempts() int {
+// always made, included; unsaid is that of steps that say nothing.
+func (r Retry) Attempts(unsaid int) int {
 	switch {
 	case r.Retryable != nil && !*r.Retryable:
 		return 1
 	case r.MaxAttempts == nil:
-		return DefaultAttempts
+		return unsaid
 	default:
 		return max(1, *r.MaxAttempts)
 	}

@@ -129,7 +129,7 @@ func TestReadTask(t *testing.T) {
 	}
 	start, left, right, end := task.Steps[0], task.Steps[1], task.Steps[2], task.Steps[3]
 	if start.Name != "start" || start.State != tasker.StepComplete || string(start.Results) != `{"sum":1000}` ||
-		start.CompletedAt == nil || start.ID == id || start.TaskID != id || start.MaxAttempts != 3 {
+		start.CompletedAt == nil || start.ID == id || start.TaskID != id || start.MaxAttempts != 4 {
 		t.Errorf("start is %+v", start)
 	}
 	if left.State != tasker.StepError || string(left.Error) != `{"message":"no"}` || left.Attempts != 3 {
