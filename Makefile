@@ -31,12 +31,12 @@ build: ## put the commands into bin/
 	@go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: postgres cc lint ## everything that must hold: formatting, linters, all tests, generated files
+test: postgres rabbitmq pgbouncer cc lint ## everything that must hold: formatting, linters, all tests, generated files
 	go mod tidy -diff
 	CI=1 CGO_ENABLED=1 $(with_postgres) go test -race -shuffle=on -timeout=15m ./...
 
 .PHONY: soak
-soak: postgres ## what takes longer: 20,000 tasks under chaos, thousands of runs of the engine's laws
+soak: postgres rabbitmq ## what takes longer: 20,000 tasks under chaos, thousands of runs of the engine's laws
 	TASKER_CHAOS_TASKS=20000 $(with_postgres) go test -count=1 -timeout=40m -run TestChaos -v ./internal/e2e
 	$(with_postgres) go test -count=1 -timeout=40m -run TestLaws -v ./orchestration -rapid.checks=3000
 
@@ -52,10 +52,10 @@ fmt: ## format the code
 	$(lint) fmt
 
 .PHONY: generate
-generate: postgres ## write generated documents and golden files anew (make test checks them)
+generate: postgres rabbitmq pgbouncer ## write generated documents and golden files anew (make test checks them)
 	UPDATE_GOLDEN=1 go test -count=1 -run 'TestTexts|TestEveryLeafIsLive' ./config ./internal/liveness # what the others embed
 	UPDATE_GOLDEN=1 $(with_postgres) go test -count=1 ./...
 
-.PHONY: postgres cc
-postgres cc:
+.PHONY: postgres rabbitmq pgbouncer cc
+postgres rabbitmq pgbouncer cc:
 	@sh scripts/ensure.sh $@

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs what the make targets need and this machine lacks, through its package manager.
 #
-#   sh scripts/ensure.sh THING...      postgres, cc (for go test -race), make
+#   sh scripts/ensure.sh THING...      postgres, rabbitmq, pgbouncer, cc (for go test -race), make
 #
 # Root, and whoever may use sudo without a password, gets it installed. Others get the one
-# command to run, and exit code 1. Of PostgreSQL only the programs are wanted: no system
-# server is made or started.
+# command to run, and exit code 1. Of PostgreSQL, RabbitMQ and PgBouncer only the programs
+# are wanted: no system server is made or started.
 set -eu
 
 has_postgres() {
@@ -19,6 +19,19 @@ has_postgres() {
 		[ "$version" -ge 15 ] && return 0
 	done
 	return 1
+}
+
+has_rabbitmq() {
+	command -v epmd >/dev/null || return 1
+	for dir in "${TASKER_RABBITMQ_HOME:-/none}" /usr/lib/rabbitmq/lib/rabbitmq_server-* /opt/rabbitmq \
+		/opt/homebrew/opt/rabbitmq /usr/local/opt/rabbitmq; do
+		[ -f "$dir/sbin/rabbitmq-server" ] && return 0
+	done
+	return 1
+}
+
+has_pgbouncer() {
+	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]
 }
 
 has_cc() {
@@ -35,6 +48,10 @@ packages() {
 	brew:postgres) echo postgresql@17 ;;
 	dnf:postgres | zypper:postgres) echo postgresql-server postgresql-contrib ;;
 	apk:postgres) echo postgresql postgresql-contrib ;;
+	apk:rabbitmq) echo rabbitmq-server erlang ;;
+	brew:rabbitmq | pacman:rabbitmq) echo rabbitmq ;;
+	*:rabbitmq) echo rabbitmq-server ;;
+	*:pgbouncer) echo pgbouncer ;;
 	apt-get:cc) echo gcc libc6-dev ;;
 	dnf:cc | zypper:cc) echo gcc glibc-devel ;;
 	apk:cc) echo gcc musl-dev ;;
@@ -58,12 +75,17 @@ install() {
 	case $m in
 	brew) brew install "$@" ;;
 	apt-get)
-		# Debian's package makes and starts a server of its own unless told not to.
+		# Debian's packages make and start servers of their own unless told not to.
 		conf=/etc/postgresql-common/createcluster.d/tasker.conf
 		mkdir -p "$(dirname $conf)"
 		trap 'exit 130' INT TERM
-		trap 'rm -f $conf; rmdir -p "$(dirname $conf)" 2>/dev/null || :' EXIT
+		policy=/usr/sbin/policy-rc.d
+		[ -e $policy ] && policy=/dev/null # the machine has its own
+		trap 'rm -f $conf; [ $policy = /dev/null ] || rm -f $policy; rmdir -p "$(dirname $conf)" 2>/dev/null || :' EXIT
 		echo 'create_main_cluster = false' >$conf
+		echo '#!/bin/sh
+exit 101' >$policy
+		[ $policy = /dev/null ] || chmod 755 $policy
 		apt-get update -q || echo "going on with the package lists at hand" >&2
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 		;;

@@ -76,6 +76,7 @@ taskertest                        : . client combined config migrations worker i
 
 # Programs and what only they need.
 internal/privatepg                :
+internal/privaterabbit            :
 internal/apiclient                : .
 internal/process                  : . config golang.org/x/term
 internal/demo                     : . client config internal/common/templates
@@ -83,7 +84,7 @@ internal/loadgen                  : . client combined config migrations orchestr
 internal/cli                      : . client combined config migrations orchestration worker internal/* !internal/testdb !internal/golden github.com/google/uuid github.com/jackc/pgx/v5/* github.com/spf13/cobra golang.org/x/sync/* golang.org/x/term
 cmd/*                             : . combined config orchestration worker internal/cli internal/demo internal/process
 examples/*                        : . client worker
-scripts/*                         : internal/privatepg
+scripts/*                         : internal/privatepg internal/privaterabbit
 
 # Tests.
 internal/archtest                 :
@@ -93,8 +94,9 @@ internal/enginetest               : . client combined config orchestration worke
 internal/e2e                      : orchestration worker
 internal/scenarios                :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
+internal/testbroker               : internal/privaterabbit
 internal/liveness                 : . config golang.org/x/tools/*
-test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
+test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rabbitmq/amqp091-go github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
 `
 
 // TestImports holds the module to the policy.
