@@ -9,6 +9,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -40,6 +41,19 @@ const createSchemaSQL = `
 		perform pg_advisory_xact_lock(hashtext('tasker.schema'));
 		create schema if not exists tasker;
 	end $$`
+
+// Newest is the version of the newest migration that this program has.
+func Newest() int64 {
+	names, err := fs.Glob(FS, "*.sql") // sorted
+	if err != nil || len(names) == 0 {
+		panic("migrations: none are built in")
+	}
+	version, err := goose.NumericComponent(names[len(names)-1])
+	if err != nil {
+		panic(fmt.Sprintf("migrations: %v", err))
+	}
+	return version
+}
 
 // Apply runs every migration the database lacks and returns those it ran.
 // Concurrent calls wait for each other, so any number of processes may start

@@ -14,6 +14,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/registry"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/archive"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/dlq"
@@ -26,6 +27,7 @@ const (
 	stalenessJob = "staleness"
 	remindJob    = "dlq_reminder"
 	archiveJob   = "archive"
+	registryJob  = "registry"
 )
 
 // A housekeeper does what is to be done once in a while by one of the
@@ -69,6 +71,10 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 	add := func(name string, interval time.Duration, run func(context.Context) (any, error)) {
 		h.jobs = append(h.jobs, job{name: name, interval: interval, run: run, asked: eventsystem.NewSignal()})
 	}
+	add(registryJob, registry.Kept/30, func(ctx context.Context) (any, error) {
+		dropped, err := postgres.DropWorkers(ctx, sys.Pool, registry.Kept)
+		return map[string]any{"dropped": dropped}, err
+	})
 	if stale.Enabled {
 		detector := staleness.New(sys.Pool, sys.Names, stale, cfg.DLQ)
 		add(stalenessJob, stale.DetectionInterval.Duration(), func(ctx context.Context) (any, error) {

@@ -91,14 +91,29 @@ type Options struct {
 // package combined. The system must be running. With a line it ends when ctx
 // has ended and the line is closed and empty.
 func Serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, opts Options) error {
-	if opts.Line == nil {
-		opts.Line = handoff.New(0, 0) // nobody reports on it
-		opts.Line.Close()
-	}
 	lease, err := prepare(ctx, sys, cfg)
 	if err != nil {
 		return err
 	}
+	if opts.Line != nil {
+		return serve(ctx, sys, cfg, lease, opts)
+	}
+	opts.Line = handoff.New(0, 0) // nobody reports on it
+	opts.Line.Close()
+	member, err := sys.Enter(ctx, postgres.Worker{Role: "orchestration"}, nil) // with a line the worker does so for both
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	serving, stopping := context.WithCancel(ctx)
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { member.Run(serving, over); return nil })
+	g.Go(func() error { defer end(); defer stopping(); return serve(serving, sys, cfg, lease, opts) })
+	return g.Wait()
+}
+
+// serve runs the parts.
+func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, lease *standaloneLease, opts Options) error {
 	l := newLimiter(sys, cfg.EventSystems.Orchestration.Timing.FallbackPollingInterval.Duration())
 	p := newProcessor(sys, cfg, opts.Line)
 	p.look = l.look

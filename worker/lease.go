@@ -19,7 +19,7 @@ func (r *runner) limit(claimed postgres.ClaimedStep, timeout time.Duration) {
 }
 
 // heartbeat renews the leases of all running steps each third of the shortest
-// lease, one statement per queue and length, and says that the process lives.
+// lease, one statement per queue and length.
 func (r *runner) heartbeat(ctx context.Context) {
 	ticker := time.NewTicker(r.shortest() / 3)
 	defer ticker.Stop()
@@ -31,9 +31,6 @@ func (r *runner) heartbeat(ctx context.Context) {
 		}
 		for leased, held := range r.held(time.Now()) {
 			r.extend(ctx, leased, held)
-		}
-		if err := postgres.TouchWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
-			r.log.WarnContext(ctx, "heartbeat failed; trying again", "error", err)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/executor"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/registry"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 )
 
@@ -42,6 +43,7 @@ type runner struct {
 	recalled *eventsystem.Signal // raised when an operator may have taken claims away
 	// moreSpaces has a value when the worker has come to serve another namespace.
 	moreSpaces chan struct{}
+	member     *registry.Member // this process among the others
 
 	mu       sync.Mutex
 	spaces   map[string]*space // by namespace

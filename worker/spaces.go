@@ -62,11 +62,11 @@ func (r *runner) serveToo(ctx context.Context, role Role, fresh []*templates.Tem
 	maps.DeleteFunc(spaces, func(namespace string, _ *space) bool { return r.spaces[namespace] != nil })
 	maps.Copy(r.spaces, spaces)
 	r.mu.Unlock()
+	if err := r.member.ServeToo(ctx, slices.Collect(maps.Keys(spaces)), namesOf(fresh)); err != nil {
+		r.log.WarnContext(ctx, "the registry shows reloaded templates at the next heartbeat", "error", err)
+	}
 	if len(spaces) == 0 {
 		return nil
-	}
-	if err := r.enlist(ctx, role); err != nil {
-		r.log.WarnContext(ctx, "the registry does not show the namespaces of reloaded templates", "error", err)
 	}
 	select {
 	case r.moreSpaces <- struct{}{}:

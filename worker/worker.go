@@ -188,13 +188,27 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Ro
 	return r.serve(ctx, role)
 }
 
-// enlist puts the worker, with the namespaces it serves, into the registry.
-func (r *runner) enlist(ctx context.Context, role Role) error {
-	kind := "worker"
-	if role.Line != nil {
-		kind = "combined"
+// enlist puts the worker, with what it serves, into the registry.
+func (r *runner) enlist(ctx context.Context, role Role) (err error) {
+	row := postgres.Worker{
+		Role: "worker", WorkerID: r.cfg.System.WorkerID, WorkerType: r.cfg.System.WorkerType,
+		Namespaces: r.namespaces(), Templates: namesOf(role.Templates), Handlers: role.Handlers.Names(), Capacity: r.slots.capacity,
 	}
-	return r.sys.Register(ctx, kind, r.cfg.System, r.namespaces())
+	if role.Line != nil {
+		row.Role = "combined"
+	}
+	r.member, err = r.sys.Enter(ctx, row, r.slots.inUse)
+	return err
+}
+
+// namesOf returns the names of templates with their versions, sorted.
+func namesOf(all []*templates.Template) []string {
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = nameOf(t).String()
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // serve runs the parts; those that others need end last.
@@ -203,6 +217,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	defer end()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.heartbeat(outlive); return nil })
+	g.Go(func() error { r.member.Run(ctx, outlive); return nil })
 	finish := r.connect(g, outlive, role.Line)
 	channels.Watch(r.sys.Channels, "claimed_steps", r.inlets.events)
 	channels.Watch(r.sys.Channels, "handed_over", r.inlets.commands)
@@ -316,15 +331,12 @@ func (r *runner) drain() {
 	}
 }
 
-// giveUp gives back what was not finished and says good-bye.
+// giveUp gives back what was not finished.
 func (r *runner) giveUp(outlive context.Context) {
 	r.stop()
 	ctx, cancel := context.WithTimeout(outlive, r.patience())
 	defer cancel()
 	r.release(ctx)
-	if err := postgres.StopWorker(ctx, r.sys.Pool, r.sys.Process); err != nil {
-		r.log.Warn("the registry will show this worker as lost", "error", err)
-	}
 }
 
 // warnOfMissingHandlers says at the start what would otherwise fail step by

@@ -57,13 +57,14 @@ internal/common/intake            : . config internal/common/catalog internal/co
 internal/common/operate           : . internal/common/catalog internal/common/eventsystem internal/common/expansion internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
+internal/common/registry          : internal/common/postgres
 internal/common/webhook           :
 internal/common/permission        :
 internal/common/web               : . config internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
 # The roles. Only the assemblies see the system, and neither role sees the other.
-orchestration/internal/web/*      : . config internal/common/* !internal/common/system github.com/google/uuid github.com/danielgtaylor/huma/v2/*
+orchestration/internal/web/*      : . config migrations internal/common/* !internal/common/system github.com/google/uuid github.com/danielgtaylor/huma/v2/*
 orchestration/internal/*          : . config internal/common/* !internal/common/system github.com/google/uuid
 orchestration                     : . config internal/common/* orchestration/internal/* github.com/google/uuid golang.org/x/sync/*
 worker/internal/*                 : . config internal/common/* !internal/common/system github.com/google/uuid

@@ -33,6 +33,7 @@ func statements() map[string]string {
 	all := operatorStatements()
 	maps.Copy(all, scheduleStatements())
 	maps.Copy(all, housekeepingStatements())
+	maps.Copy(all, workerStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
 		"candidatesSQL":             candidatesSQL,
@@ -44,6 +45,7 @@ func statements() map[string]string {
 		"listDeliveriesSQL":         listDeliveriesSQL,
 		"claimDeliveriesSQL":        claimDeliveriesSQL,
 		"finishDeliveriesSQL":       finishDeliveriesSQL,
+		"redeliverSQL":              redeliverSQL,
 		"nextDeliverySQL":           nextDeliverySQL,
 		"dropDeliveriesSQL":         dropDeliveriesSQL,
 		"correlationsSQL":           correlationsSQL,
@@ -101,7 +103,6 @@ func statements() map[string]string {
 		"recountSQL":                recountSQL(testQueue),
 		"registerTemplatesSQL":      registerTemplatesSQL,
 		"registerTurnSQL":           registerTurnSQL,
-		"registerWorkerSQL":         registerWorkerSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"releaseSlotsSQL":           releaseSlotsSQL(),
 		"reportSQL":                 reportSQL(testQueue, testResults),
@@ -126,11 +127,9 @@ func statements() map[string]string {
 		"setSentinelSQL":            setSentinelSQL,
 		"settleSQL":                 settleSQL,
 		"shownSQL":                  shownSQL(Invariants(testQueues())[0]), // all of them: see TestInvariantsPrepare
-		"stopWorkerSQL":             stopWorkerSQL,
 		"takeLeaseSQL":              takeLeaseSQL,
 		"taskStatesSQL":             taskStatesSQL,
 		"tokenWaitsSQL":             tokenWaitsSQL,
-		"touchWorkerSQL":            touchWorkerSQL,
 		"unsettledSQL":              unsettledSQL,
 		"waitingGatesSQL":           waitingGatesSQL,
 	})

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -101,12 +102,24 @@ const listDeliveriesSQL = `
 // state, or all when it is empty. It is [ErrNotFound] when there is no such
 // webhook.
 func ListDeliveries(ctx context.Context, db DB, webhook uuid.UUID, state string, limit int) ([]StoredDelivery, error) {
-	rows, _ := db.Query(ctx, listDeliveriesSQL, webhook, state, limit) // CollectRows returns its error
-	exists := false
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredDelivery, error) {
+	rows, _ := db.Query(ctx, listDeliveriesSQL, webhook, state, limit) // collectDeliveries returns its error
+	found, exists, err := collectDeliveries(rows)
+	if err == nil && !exists {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries of webhook %s: %w", webhook, err)
+	}
+	return found, nil
+}
+
+// collectDeliveries reads deliveries of which what they belong to, if it exists,
+// has at least a row, and be it of nulls.
+func collectDeliveries(rows pgx.Rows) (found []StoredDelivery, exists bool, err error) {
+	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredDelivery, error) {
 		exists = true
 		var d StoredDelivery
-		var id, task *uuid.UUID // null: the webhook has none
+		var id, task *uuid.UUID // null: there is none
 		var event, state *string
 		var attempts *int
 		var due, created *time.Time
@@ -116,16 +129,50 @@ func ListDeliveries(ctx context.Context, db DB, webhook uuid.UUID, state string,
 		}
 		return d, err
 	})
-	if err == nil && !exists {
+	if len(found) == 1 && found[0].ID == uuid.Nil {
+		found = nil
+	}
+	return found, exists, err
+}
+
+// ErrUnderWay says that a delivery is pending: it is sent anyway.
+var ErrUnderWay = errors.New("the delivery is pending already")
+
+// A delivery that is over is due again, as if it had never been tried. The claim
+// number stays, so that a late answer to an earlier attempt counts no more.
+const redeliverSQL = `
+	with found as (
+		select delivery_id, state
+		from tasker.webhook_deliveries
+		where webhook_id = $1 and delivery_id = $2
+		for update
+	), again as (
+		update tasker.webhook_deliveries d
+		set state = 'pending', attempts = 0, claim = d.claim + 1, due_at = clock_timestamp(), finished_at = null
+		from found
+		where d.delivery_id = found.delivery_id and found.state <> 'pending'
+		returning d.*
+	)
+	select a.delivery_id, a.task_id, a.event, a.state, a.attempts, a.due_at, a.created_at, a.finished_at, a.status, a.error
+	from found
+	left join again a on true`
+
+// Redeliver has a delivery that is over sent once more. It is [ErrNotFound] when
+// the webhook has no such delivery, and [ErrUnderWay] when it is pending.
+func Redeliver(ctx context.Context, db DB, webhook, delivery uuid.UUID) (StoredDelivery, error) {
+	rows, _ := db.Query(ctx, redeliverSQL, webhook, delivery) // collectDeliveries returns its error
+	again, exists, err := collectDeliveries(rows)
+	switch {
+	case err != nil:
+	case !exists:
 		err = ErrNotFound
+	case len(again) == 0:
+		err = ErrUnderWay
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list deliveries of webhook %s: %w", webhook, err)
+		return StoredDelivery{}, fmt.Errorf("redeliver %s: %w", delivery, err)
 	}
-	if len(found) == 1 && found[0].ID == uuid.Nil {
-		return nil, nil
-	}
-	return found, nil
+	return again[0], nil
 }
 
 // A Delivery is a claimed delivery.

@@ -24,6 +24,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/publisher"
+	"github.com/tasker-systems/tasker-go/internal/common/registry"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/migrations"
 )
@@ -138,14 +139,13 @@ func (c *Context) Listener(signals map[string]*eventsystem.Signal, how eventsyst
 
 func (c *Context) connectConfig() *pgx.ConnConfig { return c.Pool.Config().ConnConfig }
 
-// Register puts the process into the registry.
-func (c *Context) Register(ctx context.Context, role string, worker config.WorkerSystem, namespaces []string) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
+// Enter puts the process into the registry with what the role adds.
+func (c *Context) Enter(ctx context.Context, row postgres.Worker, running func() int) (*registry.Member, error) {
+	row.Process, row.ProcessName, row.PID = c.Process, c.Common.System.ProcessName, os.Getpid()
+	row.Version, row.Schema = registry.Version(), migrations.Newest()
+	var err error
+	if row.Host, err = os.Hostname(); err != nil {
+		row.Host = "unknown"
 	}
-	return postgres.RegisterWorker(ctx, c.Pool, postgres.Worker{
-		Process: c.Process, Role: role, WorkerID: worker.WorkerID, WorkerType: worker.WorkerType,
-		Host: host, PID: os.Getpid(), Namespaces: namespaces,
-	})
+	return registry.Enter(ctx, c.Pool, row, running, c.Log)
 }

@@ -69,6 +69,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	s.webhookRoutes(api)
 	s.scheduleRoutes(api)
 	s.housekeepingRoutes(api)
+	s.workerRoutes(api, common.Environment)
 	info := web.Info{
 		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
 	}
@@ -108,6 +109,7 @@ func codeOf(err error) web.Code {
 		{errWebhook, web.BadRequest},
 		{postgres.ErrNotFound, web.NotFound},
 		{postgres.ErrResolved, web.Conflict},
+		{postgres.ErrUnderWay, web.Conflict},
 		{state.ErrRefused, web.Conflict},
 		{errAlreadyAside, web.Conflict},
 		{errNoManualEntries, web.Conflict},

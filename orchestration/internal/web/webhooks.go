@@ -54,6 +54,12 @@ func (s *service) webhookRoutes(api *web.API) {
 		Summary: "List the deliveries of a webhook, newest first", Detail: "Those that are over are kept for orchestration.webhooks.retention_days.",
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listDeliveries)
+	web.Handle(api, web.Route{
+		ID: "redeliver", Permission: permission.WebhooksManage, Method: http.MethodPost, Path: "/v1/webhooks/{webhook_uuid}/deliveries/{delivery_uuid}/redeliver",
+		Group: group, Status: http.StatusAccepted, Summary: "Send a delivery that is over once more, with all of its attempts",
+		Detail: "The body is the same and so is the id, by which the receiver tells that it had it. One that is pending is sent anyway, and refused.",
+		Codes:  []web.Code{web.BadRequest, web.NotFound, web.Conflict},
+	}, s.redeliver)
 }
 
 // A WebhookRequest asks for a webhook.
@@ -196,14 +202,38 @@ func (s *service) listDeliveries(ctx context.Context, in *listDeliveriesInput) (
 	}
 	out := &listDeliveriesOutput{}
 	out.Body.Deliveries = make([]Delivery, len(found))
-	for i, d := range found {
-		out.Body.Deliveries[i] = Delivery{
-			ID: d.ID, Task: d.Task, Event: d.Event, State: d.State, Attempts: d.Attempts,
-			CreatedAt: d.CreatedAt, FinishedAt: d.FinishedAt, Status: d.Status, Error: d.Error,
-		}
-		if d.State == postgres.DeliveryPending {
-			out.Body.Deliveries[i].NextAt = &found[i].DueAt
-		}
+	for i := range found {
+		out.Body.Deliveries[i] = deliveryOf(&found[i])
 	}
 	return out, nil
+}
+
+func deliveryOf(d *postgres.StoredDelivery) Delivery {
+	out := Delivery{
+		ID: d.ID, Task: d.Task, Event: d.Event, State: d.State, Attempts: d.Attempts,
+		CreatedAt: d.CreatedAt, FinishedAt: d.FinishedAt, Status: d.Status, Error: d.Error,
+	}
+	if d.State == postgres.DeliveryPending {
+		out.NextAt = &d.DueAt
+	}
+	return out
+}
+
+type redeliverInput struct {
+	ID       uuid.UUID `path:"webhook_uuid" format:"uuid"`
+	Delivery uuid.UUID `path:"delivery_uuid" format:"uuid"`
+}
+
+type deliveryOutput struct {
+	Body Delivery
+}
+
+// redeliver sends a delivery once more.
+func (s *service) redeliver(ctx context.Context, in *redeliverInput) (*deliveryOutput, error) {
+	again, err := postgres.Redeliver(ctx, s.DB, in.ID, in.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	s.webhooksChanged()
+	return &deliveryOutput{Body: deliveryOf(&again)}, nil
 }

@@ -42,6 +42,14 @@ func TestWebhooks(t *testing.T) {
 	if got := s.ask("GET", path+"/deliveries?state=dead", ""); got.status != http.StatusOK || strings.Contains(got.body, "task.completed") {
 		t.Errorf("dead deliveries: %d, %s", got.status, got.body)
 	}
+	again := path + "/deliveries/" + deliveries[0].ID.String() + "/redeliver"
+	s.refused(s.ask("POST", again, ""), http.StatusConflict, "pending already")
+	s.exec(`update tasker.webhook_deliveries set state = 'dead', attempts = 7, claim = 7, finished_at = now(), status = 500`)
+	sent := read[web.Delivery](s, s.ask("POST", again, ""), http.StatusAccepted)
+	if sent.State != "pending" || sent.Attempts != 0 || sent.NextAt == nil || sent.FinishedAt != nil || *sent.Status != 500 {
+		t.Errorf("redelivered %+v", sent)
+	}
+	s.refused(s.ask("POST", path+"/deliveries/"+uuid.NewString()+"/redeliver", ""), http.StatusNotFound, "not found")
 	if got := s.ask("DELETE", path, ""); got.status != http.StatusNoContent {
 		t.Errorf("removed: %d, %s", got.status, got.body)
 	}
