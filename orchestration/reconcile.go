@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -151,13 +152,23 @@ func (r *reconciler) pass(ctx context.Context) error {
 // backoff is an hour.
 const rebuildRetries = 2 * time.Hour
 
+// reading does what reads a whole queue; messages that nobody can read are set
+// aside before the next try.
+func (r *reconciler) reading(ctx context.Context, do func(postgres.DB) error, queue string, results bool) error { //nolint:revive // the two kinds of queue
+	err := postgres.WithPlanner(ctx, r.pool, do)
+	if postgres.IsUnreadable(err) {
+		err = errors.Join(err, setMalformedAside(ctx, r.pool, r.log, queue, results))
+	}
+	return err
+}
+
 func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.StepQueue, rest postgres.Rest) error {
 	var sent int
 	err := r.do(ctx, "resend steps", func(ctx context.Context) error {
-		return postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+		return r.reading(ctx, func(db postgres.DB) (err error) {
 			sent, err = postgres.ResendSteps(ctx, db, q, rest, r.lease)
 			return err
-		})
+		}, q.Queue, false)
 	})
 	if err != nil {
 		return err
@@ -174,10 +185,10 @@ func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.Ste
 func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 	var sent int
 	err := r.do(ctx, "resend results", func(ctx context.Context) error {
-		return postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+		return r.reading(ctx, func(db postgres.DB) (err error) {
 			sent, err = postgres.ResendReports(ctx, db, r.names.Results(), rest)
 			return err
-		})
+		}, r.names.Results(), true)
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,9 @@ package orchestration
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
@@ -38,9 +41,22 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) (reports []postgres.StoredReport, err error) {
 	err = p.ops.Try(ctx, "read results", p.retries, func(ctx context.Context) (err error) {
 		reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
+		if postgres.IsUnreadable(err) {
+			err = errors.Join(err, setMalformedAside(ctx, p.db, p.log, queue, true))
+		}
 		return err
 	})
 	return reports, err
+}
+
+// setMalformedAside sets those messages aside that no reader of the queue can
+// read, so that the next try reads the others.
+func setMalformedAside(ctx context.Context, db postgres.DB, log *slog.Logger, queue string, results bool) error { //nolint:revive // the two kinds of queue
+	n, err := postgres.SetMalformedAside(ctx, db, queue, results)
+	if n > 0 {
+		log.ErrorContext(ctx, "messages that name no step are set aside in the archive of their queue", "queue", queue, "messages", n)
+	}
+	return err
 }
 
 // pause is how long to wait for work that nobody announces: a poll interval, and
@@ -60,8 +76,8 @@ func (p *processor) pause(ctx context.Context, queue string) time.Duration {
 	return pause
 }
 
-// applyReports applies reports by namespace. Their results are on the step rows
-// already, so none can be refused.
+// applyReports applies reports by namespace. A report whose template cannot be
+// read is left to come again, up to the limit of reads; the others go on.
 func (p *processor) applyReports(ctx context.Context, queue string, reports []postgres.StoredReport) {
 	groups := map[string][]postgres.StoredReport{} // step queue → reports
 	entries := map[string]*catalog.Entry{}
@@ -72,8 +88,14 @@ func (p *processor) applyReports(ctx context.Context, queue string, reports []po
 			continue
 		}
 		entry, err := p.entry(ctx, r.Template)
-		if err != nil {
-			return
+		switch {
+		case errors.Is(err, catalog.ErrUnreadable):
+			if int(r.Reads) > p.events.Processing.MaxRetries {
+				p.endTask(ctx, &r, err)
+			}
+			continue
+		case err != nil:
+			return // the others would wait as long for the same database
 		}
 		entries[entry.Queue] = entry
 		groups[entry.Queue] = append(groups[entry.Queue], r)
@@ -88,12 +110,51 @@ func (p *processor) applyReports(ctx context.Context, queue string, reports []po
 	}
 }
 
+// applyReportGroup applies reports of one namespace. What PostgreSQL refuses is
+// found by bisection: that step fails alone, and where not even its failure can
+// be stored, its task is ended.
 func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
+	refusal := p.tryReports(ctx, queue, entry, group)
+	if !postgres.IsDataError(refusal) {
+		return // applied, or the messages come again when their visibility timeout has passed
+	}
+	if half := len(group) / 2; half > 0 {
+		p.applyReportGroup(ctx, queue, entry, group[:half])
+		p.applyReportGroup(ctx, queue, entry, group[half:])
+		return
+	}
+	f := outcome.Failure{Kind: outcome.ResultRefused, Message: "PostgreSQL refuses what follows from the result: " + postgres.Reason(refusal), Permanent: true}
+	group[0].Failed, group[0].Error, group[0].Events = true, f.JSON(), nil
+	if err := p.tryReports(ctx, queue, entry, group); postgres.IsDataError(err) {
+		p.endTask(ctx, &group[0], refusal)
+	}
+}
+
+// endTask ends the task of a report that nobody can carry out; the dead letter
+// queue sets it aside, and the message is stale.
+func (p *processor) endTask(ctx context.Context, r *postgres.StoredReport, reason error) {
+	f := outcome.Failure{
+		Kind: outcome.ResultRefused, Permanent: true,
+		Message: fmt.Sprintf("the report of the step was read %d times and cannot be applied: %v", r.Reads, reason),
+	}
+	err := p.ops.Do(ctx, "end a task", func(ctx context.Context) error {
+		return postgres.EndPoisoned(ctx, p.db, []postgres.GivenUp{{Task: r.Task, Error: f.JSON(), Actor: "results"}})
+	})
+	if err != nil {
+		p.log.WarnContext(ctx, "a task whose results cannot be applied is not ended; trying again", "task_id", r.Task, "error", err)
+		return
+	}
+	p.log.ErrorContext(ctx, "a report cannot be applied; its task has ended in error", "step_id", r.StepRef.ID(), "task_id", r.Task, "error", reason)
+	p.failures.Raise()
+	p.settled()
+}
+
+func (p *processor) tryReports(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) error {
 	batch := postgres.Batch{Queue: entry.Queue, Namespace: entry.Template.Namespace}
 	consumed := make([]postgres.Message, len(group))
 	decided, err := p.readDecisions(ctx, group)
 	if err != nil {
-		return // ctx has ended: the messages come again
+		return err // ctx has ended: the messages come again
 	}
 	p.grow(ctx, &batch, decided, &announced{})
 	for i := range group {
@@ -113,10 +174,10 @@ func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *c
 	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
 	p.announceReported(ctx, &batch, entry.Template.Namespace, group)
 	applied, err := p.apply(ctx, batch)
-	if err != nil {
-		return // the messages come again when their visibility timeout has passed
+	if err == nil {
+		p.after(ctx, entry, batch, applied)
 	}
-	p.after(ctx, entry, batch, applied)
+	return err
 }
 
 func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) postgres.Failed {
@@ -124,7 +185,11 @@ func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) 
 	if err := json.Unmarshal(r.Error, &f); err != nil {
 		f = outcome.Failure{Kind: outcome.HandlerError, Message: "the stored error does not decode: " + err.Error()}
 	}
-	return p.failed(ctx, claimedOf(r), &f, nil)
+	var stored json.RawMessage // on the step already
+	if f.Kind == outcome.ResultRefused {
+		stored = r.Error // this process may have found so just now
+	}
+	return p.failed(ctx, claimedOf(r), &f, stored)
 }
 
 // claimedOf is the claim that a report speaks of, as far as it says.

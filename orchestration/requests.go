@@ -33,7 +33,7 @@ type doorkeeper struct {
 	wake       *eventsystem.Signal
 	most       int           // messages of one read
 	visibility time.Duration // of a message that was read
-	tries      int32         // reads after which a request for an unknown template is refused
+	tries      int32         // reads after which a message is refused that may come to be understood
 	rest       time.Duration // between two looks that nothing asked for; negative: none
 	delay      time.Duration // after which a task without steps is looked at again
 	pause      func() time.Duration
@@ -123,15 +123,15 @@ func (d *doorkeeper) accept(ctx context.Context, queue string, letters []postgre
 		}
 		return postgres.DeleteLetters(ctx, tx, queue, ids)
 	})
-	unknown := errors.Is(err, catalog.ErrUnknownTemplate)
+	again := errors.Is(err, catalog.ErrUnknownTemplate) || errors.Is(err, catalog.ErrUnreadable) || postgres.IsRefusal(err)
 	switch {
-	case err == nil || !unknown && !errors.Is(err, intake.ErrInvalid):
+	case err == nil || !again && !errors.Is(err, intake.ErrInvalid):
 		return err
 	case len(wanted) > 1:
 		half := len(wanted) / 2
 		return errors.Join(d.accept(ctx, queue, letters[:half], wanted[:half]), d.accept(ctx, queue, letters[half:], wanted[half:]))
-	case unknown && letters[0].Reads <= d.tries:
-		d.log.WarnContext(ctx, "a request waits for its template", "message", letters[0].ID, "reads", letters[0].Reads, "error", err)
+	case again && letters[0].Reads <= d.tries:
+		d.log.WarnContext(ctx, "a request is not taken in; trying again", "message", letters[0].ID, "reads", letters[0].Reads, "error", err)
 		return nil // it comes again
 	}
 	return d.refuse(ctx, queue, letters[0], err)
@@ -166,7 +166,7 @@ func (d *doorkeeper) finalizations(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var tasks []uuid.UUID
-	var done []int64
+	var read []postgres.Letter
 	for _, l := range letters {
 		task, err := request.Finalization(l.Content)
 		if err != nil {
@@ -175,21 +175,52 @@ func (d *doorkeeper) finalizations(ctx context.Context) (int, error) {
 			}
 			continue
 		}
-		tasks, done = append(tasks, task), append(done, l.ID)
+		tasks, read = append(tasks, task), append(read, l)
 	}
+	return len(letters), d.settle(ctx, queue, read, tasks)
+}
+
+// settle settles tasks and deletes their letters; when that fails, each half on
+// its own. A single one that fails is left to come again, up to the limit of
+// reads.
+func (d *doorkeeper) settle(ctx context.Context, queue string, letters []postgres.Letter, tasks []uuid.UUID) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	err := d.settleAll(ctx, tasks)
+	switch {
+	case err == nil:
+		ids := make([]int64, len(letters))
+		for i, l := range letters {
+			ids[i] = l.ID
+		}
+		return postgres.DeleteLetters(ctx, d.pool, queue, ids)
+	case !postgres.IsRefusal(err):
+		return err
+	case len(tasks) > 1:
+		half := len(tasks) / 2
+		return errors.Join(d.settle(ctx, queue, letters[:half], tasks[:half]), d.settle(ctx, queue, letters[half:], tasks[half:]))
+	case letters[0].Reads <= d.tries:
+		d.log.WarnContext(ctx, "a task is not settled; trying again", "task_id", tasks[0], "reads", letters[0].Reads, "error", err)
+		return nil // it comes again
+	}
+	return d.refuse(ctx, queue, letters[0], err)
+}
+
+func (d *doorkeeper) settleAll(ctx context.Context, tasks []uuid.UUID) error {
 	byNamespace, err := postgres.TasksByNamespace(ctx, d.pool, tasks)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for namespace, group := range byNamespace {
 		stepQueue, err := d.names.Steps(namespace)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if err := postgres.Settle(ctx, d.pool, stepQueue, group); err != nil {
-			return 0, err
+			return err
 		}
 		d.notifier.Wake(d.names.StepsChannel(namespace))
 	}
-	return len(letters), postgres.DeleteLetters(ctx, d.pool, queue, done)
+	return nil
 }

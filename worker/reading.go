@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
@@ -141,9 +142,22 @@ func (r *runner) claimSteps(ctx context.Context, sp *space, how reading, n int) 
 			Queue: sp.queue, Namespace: sp.namespace, Limited: sp.limited.Load(), Process: r.sys.Process,
 			Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge,
 		})
+		if postgres.IsUnreadable(err) {
+			err = errors.Join(err, r.setMalformedAside(ctx, sp))
+		}
 		return err
 	})
 	return steps, err
+}
+
+// setMalformedAside sets those messages of a queue aside that no worker can read,
+// so that the next try reads the others.
+func (r *runner) setMalformedAside(ctx context.Context, sp *space) error {
+	n, err := postgres.SetMalformedAside(ctx, r.sys.Pool, sp.queue, false)
+	if n > 0 {
+		r.log.ErrorContext(ctx, "messages that name no step are set aside in the archive of their queue", "queue", sp.queue, "messages", n)
+	}
+	return err
 }
 
 // await waits until there may be work, and says how to read it: a poll interval,

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -165,8 +166,7 @@ func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Durat
 func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.ClaimedStep) {
 	entry, err := r.sys.Catalog.Entry(ctx, claimed.Template)
 	if err != nil {
-		r.log.WarnContext(ctx, "template not readable; the step is claimed again later", "template", claimed.Template, "error", err)
-		r.abandon(claimed)
+		r.unreadable(ctx, claimed, err)
 		r.slots.release(1)
 		return
 	}
@@ -200,7 +200,7 @@ func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (execut
 	if !ok {
 		return job, &outcome.Failure{Kind: outcome.HandlerNotFound, Permanent: true, Message: "the template has no step " + claimed.Defined()}
 	}
-	if limit := claimed.MaxAttempts + int32(r.cfg.EventSystem.Processing.MaxRetries); claimed.Lost > limit { //nolint:gosec // 0 to 100 by its range
+	if r.lostTooOften(claimed) {
 		return job, &outcome.Failure{
 			Kind: outcome.WorkerLost, Permanent: true,
 			Message: "workers lost the step again and again: they died, or could not renew its lease",
@@ -218,6 +218,28 @@ func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (execut
 		job.Timeout = r.cfg.EventSystem.Timing.ProcessingTimeout.Duration()
 	}
 	return job, nil
+}
+
+// lostTooOften reports whether workers have lost the step so often that another
+// one would too.
+func (r *runner) lostTooOften(claimed postgres.ClaimedStep) bool {
+	return claimed.Lost > claimed.MaxAttempts+int32(r.cfg.EventSystem.Processing.MaxRetries) //nolint:gosec // 0 to 100 by its range
+}
+
+// unreadable gives up a step whose template cannot be read: it is claimed again
+// when its lease has run out, by a worker that knows better. After as many times
+// as other steps may be lost its task is ended, for no result could be applied.
+func (r *runner) unreadable(ctx context.Context, claimed postgres.ClaimedStep, reason error) {
+	r.log.WarnContext(ctx, "template not readable; the step is claimed again later", "template", claimed.Template, "error", reason)
+	r.abandon(claimed)
+	if !errors.Is(reason, catalog.ErrUnreadable) || !r.lostTooOften(claimed) {
+		return
+	}
+	f := outcome.Failure{Kind: outcome.WorkerLost, Permanent: true, Message: "no worker could run the step: " + reason.Error()}
+	err := postgres.EndPoisoned(ctx, r.sys.Pool, []postgres.GivenUp{{Task: claimed.Task, Error: f.JSON(), Actor: "worker"}})
+	if err != nil {
+		r.log.WarnContext(ctx, "the task of a step that no worker can run is not ended; trying again", "task_id", claimed.Task, "error", err)
+	}
 }
 
 // batchOf is the share of a batch worker; nil for any other step.

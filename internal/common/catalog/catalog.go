@@ -23,6 +23,9 @@ import (
 // ErrUnknownTemplate says that no template of a name is registered.
 var ErrUnknownTemplate = errors.New("unknown template")
 
+// ErrUnreadable says that a stored definition is none that this program can read.
+var ErrUnreadable = errors.New("the stored definition cannot be read")
+
 // An Entry is a registered definition, ready for the engine. It is read-only.
 type Entry struct {
 	ID       uuid.UUID
@@ -200,7 +203,7 @@ func (c *Catalog) load(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Ent
 	entries := make(map[uuid.UUID]*Entry, len(stored))
 	for _, s := range stored {
 		if entries[s.ID], err = c.entry(s); err != nil {
-			return nil, fmt.Errorf("template %s/%s/%s in the database: %w", s.Namespace, s.Name, s.Version, err)
+			return nil, fmt.Errorf("template %s/%s/%s in the database: %w: %w", s.Namespace, s.Name, s.Version, ErrUnreadable, err)
 		}
 	}
 	return entries, nil

@@ -93,6 +93,7 @@ type StoredReport struct {
 	Failed      bool
 	Error       json.RawMessage // set when Failed
 	Events      json.RawMessage // as in [Report]
+	Reads       int32           // of the message, this one included
 	Stale       bool            // the step has moved on: nothing but the message is left
 }
 
@@ -113,12 +114,12 @@ func readReportsSQL(resultsQueue string) string {
 		from due d
 		where q.msg_id = any (array[d.msg_id])
 		returning q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
-			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id
+			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id, q.read_ct
 	)
 	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''),
 		coalesce(s.definition, ''), coalesce(s.attempt, 0),
 		coalesce(s.max_attempts, 0), coalesce(s.dependents is null, false),
-		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.events, s.task_id is null
+		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.events, m.read_ct, s.task_id is null
 	from taken m
 	left join tasker.steps s on s.task_id = any (array[m.task_id]) and s.ordinal = m.ordinal and s.claim = m.claim
 		and s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
@@ -132,7 +133,7 @@ func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, vis
 	reports, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredReport, error) {
 		var r StoredReport
 		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Definition, &r.Attempt, &r.MaxAttempts,
-			&r.Leaf, &r.Failed, &r.Error, &r.Events, &r.Stale)
+			&r.Leaf, &r.Failed, &r.Error, &r.Events, &r.Reads, &r.Stale)
 		return r, err
 	})
 	if err != nil {

@@ -81,7 +81,7 @@ func refuseLettersSQL(queue string) string {
 	)
 	insert into pgmq.%s (msg_id, read_ct, enqueued_at, vt, message)
 	select msg_id, read_ct, enqueued_at, vt, message
-	from refused`, table(queue), pgx.Identifier{"a_" + queue}.Sanitize())
+	from refused`, table(queue), archiveOf(queue))
 }
 
 // RefuseLetters sets messages aside in the archive of their queue (pgmq.a_…),

@@ -36,6 +36,9 @@ func statements() map[string]string {
 	maps.Copy(all, workerStatements())
 	maps.Copy(all, map[string]string{
 		"announceSlotsSQL":          announceSlotsSQL(),
+		"asideSQL":                  asideSQL(testQueue, testResults),
+		"examineAgainSQL":           examineAgainSQL,
+		"setMalformedAsideSQL":      setMalformedAsideSQL(testQueue),
 		"candidatesSQL":             candidatesSQL,
 		"claimSQL":                  claimSQL(testQueue),
 		"completeSQL":               completeSQL(testQueue),

@@ -284,3 +284,45 @@ func (s *service) listStaleness(ctx context.Context, in *limitInput) (*staleness
 	out.Body.Tasks = found
 	return out, nil
 }
+
+// An AsideMessage is a message that nobody could carry out.
+type AsideMessage struct {
+	Queue   string          `json:"queue"`
+	ID      int64           `json:"message_id"`
+	Reads   int32           `json:"reads" doc:"How often it was read"`
+	Reason  string          `json:"reason"`
+	At      time.Time       `json:"set_aside_at"`
+	Message json.RawMessage `json:"message"`
+}
+
+type messagesOutput struct {
+	Body struct {
+		Messages []AsideMessage `json:"messages" nullable:"false"`
+	}
+}
+
+// listMessages answers with what lies in the archives of the queues.
+func (s *service) listMessages(ctx context.Context, in *limitInput) (*messagesOutput, error) {
+	queues := []string{s.Names.Requests(), s.Names.Finalizations(), s.Names.Results()}
+	namespaces, err := postgres.Namespaces(ctx, s.DB)
+	if err != nil {
+		return nil, err
+	}
+	for _, namespace := range namespaces {
+		queue, err := s.Names.Steps(namespace)
+		if err != nil {
+			return nil, err
+		}
+		queues = append(queues, queue)
+	}
+	found, err := postgres.ListAside(ctx, s.DB, queues, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &messagesOutput{}
+	out.Body.Messages = make([]AsideMessage, len(found))
+	for i, a := range found {
+		out.Body.Messages[i] = AsideMessage{a.Queue, a.ID, a.Reads, a.Refused, a.At, a.Content}
+	}
+	return out, nil
+}

@@ -46,6 +46,11 @@ func (s *service) housekeepingRoutes(api *web.API) {
 		Summary: "List the pending entries, the most urgent first",
 	}, s.investigate)
 	web.Handle(api, web.Route{
+		ID: "list-dlq-messages", Permission: permission.DLQRead, Method: http.MethodGet, Path: "/v1/dlq/messages", Group: dlq, Codes: []web.Code{web.BadRequest},
+		Summary: "List messages that were set aside, the last first",
+		Detail:  "They were in a queue, and nobody could carry out what they say. They lie in the archive of their queue, pgmq.a_ and its name.",
+	}, s.listMessages)
+	web.Handle(api, web.Route{
 		ID: "list-staleness", Permission: permission.DLQRead, Method: http.MethodGet, Path: "/v1/dlq/staleness", Group: dlq, Codes: []web.Code{web.BadRequest},
 		Summary: "List open tasks, those first that are nearest to being stale", Detail: "Of the 40,000 oldest.",
 	}, s.listStaleness)

@@ -61,6 +61,33 @@ func (s *server) refused(a answer, status int, why string) {
 	}
 }
 
+// TestMessagesSetAside: operators see what was in a queue and could not be carried
+// out.
+func TestMessagesSetAside(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "")
+	requests, steps := s.deps.Names.Requests(), "worker_shapes_queue"
+	if err := postgres.CreateLoggedQueues(t.Context(), s.db, []string{requests, s.deps.Names.Finalizations(), s.deps.Names.Results()}); err != nil {
+		t.Fatal(err)
+	}
+	s.exec(`insert into pgmq.a_`+requests+` (msg_id, read_ct, vt, message) values (7, 4, now(), '{"refused": "unknown template", "message": [1]}'), (8, 1, now(), '{}')`)
+	s.exec(`select pgmq.send($1, '{"task": 5}')`, steps)
+	if n, err := postgres.SetMalformedAside(t.Context(), s.db, steps, false); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	type messages struct{ Messages []web.AsideMessage }
+	all := read[messages](s, s.ask("GET", "/v1/dlq/messages", ""), http.StatusOK).Messages
+	if len(all) != 2 || all[0].Queue != steps || !strings.Contains(all[0].Reason, "does not name a step") || string(all[0].Message) != `{"task":5}` {
+		t.Fatalf("set aside: %+v", all)
+	}
+	if m := all[1]; m.Queue != requests || m.ID != 7 || m.Reads != 4 || m.Reason != "unknown template" || string(m.Message) != `[1]` {
+		t.Errorf("the request: %+v", m)
+	}
+	if one := read[messages](s, s.ask("GET", "/v1/dlq/messages?limit=1", ""), http.StatusOK).Messages; len(one) != 1 {
+		t.Errorf("%d messages with limit=1", len(one))
+	}
+}
+
 // TestInvestigation follows an entry from the queue to its resolution (the
 // original's DLQ life cycle): it is listed, most urgent first, annotated, resolved
 // once, and leaves the queue.
