@@ -184,7 +184,7 @@ func (p *processor) entry(ctx context.Context, id uuid.UUID) (*catalog.Entry, er
 // successors; successors beyond that reserve free ones. It returns the outcomes
 // that it could not apply, with their slots.
 func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group []outcome.Outcome) (left []outcome.Outcome) {
-	runner := p.line.Runner()
+	runner, began := p.line.Runner(), time.Now()
 	namespace := entry.Template.Namespace
 	batch := postgres.Batch{
 		Queue: entry.Queue, Namespace: namespace,
@@ -225,7 +225,7 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		runner.Applied(group)
 		p.giveBack(runner, batch.HandOff.Slots-len(applied.HandedOff))
 		complete(applied.HandedOff, group)
-		runner.Run(namespace, applied.HandedOff)
+		runner.Run(namespace, applied.HandedOff, began)
 	}
 	p.after(ctx, entry, batch, applied)
 	p.counted(known, applied.Events)

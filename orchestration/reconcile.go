@@ -154,7 +154,7 @@ const rebuildRetries = 2 * time.Hour
 
 // reading does what reads a whole queue; messages that nobody can read are set
 // aside before the next try.
-func (r *reconciler) reading(ctx context.Context, do func(postgres.DB) error, queue string, results bool) error { //nolint:revive // the two kinds of queue
+func (r *reconciler) reading(ctx context.Context, do func(postgres.DB) error, queue string, results bool) error {
 	err := postgres.WithPlanner(ctx, r.pool, do)
 	if postgres.IsUnreadable(err) {
 		err = errors.Join(err, setMalformedAside(ctx, r.pool, r.log, queue, results))

@@ -51,7 +51,7 @@ func (p *processor) read(ctx context.Context, queue string, visibility time.Dura
 
 // setMalformedAside sets those messages aside that no reader of the queue can
 // read, so that the next try reads the others.
-func setMalformedAside(ctx context.Context, db postgres.DB, log *slog.Logger, queue string, results bool) error { //nolint:revive // the two kinds of queue
+func setMalformedAside(ctx context.Context, db postgres.DB, log *slog.Logger, queue string, results bool) error {
 	n, err := postgres.SetMalformedAside(ctx, db, queue, results)
 	if n > 0 {
 		log.ErrorContext(ctx, "messages that name no step are set aside in the archive of their queue", "queue", queue, "messages", n)

@@ -21,12 +21,14 @@ type event struct {
 	space *space
 	step  postgres.ClaimedStep
 	lease time.Duration
+	since time.Time // it was not claimed before
 }
 
 // A command is to run steps that were handed over.
 type command struct {
 	space *space
 	steps []postgres.ClaimedStep
+	since time.Time // they were not claimed before
 }
 
 func newInlets(cfg config.WorkerChannels) inlets {
@@ -53,13 +55,13 @@ func (r *runner) startClaimed(stop <-chan struct{}) {
 	for {
 		select {
 		case e := <-r.inlets.events:
-			r.start(e.space, e.step, e.lease)
+			r.start(e.space, e.step, e.lease, e.since)
 		case c := <-r.inlets.commands:
 			r.startAll(c)
 		case <-stop:
 			for len(r.inlets.events) > 0 {
 				e := <-r.inlets.events
-				r.start(e.space, e.step, e.lease)
+				r.start(e.space, e.step, e.lease, e.since)
 			}
 			for len(r.inlets.commands) > 0 {
 				r.startAll(<-r.inlets.commands)
@@ -71,6 +73,6 @@ func (r *runner) startClaimed(stop <-chan struct{}) {
 
 func (r *runner) startAll(c command) {
 	for i := range c.steps {
-		r.start(c.space, c.steps[i], r.lease())
+		r.start(c.space, c.steps[i], r.lease(), c.since)
 	}
 }

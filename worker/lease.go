@@ -36,23 +36,31 @@ func (r *runner) heartbeat(ctx context.Context) {
 }
 
 // obeyRecalls looks, whenever an operator has cancelled something, which claims
-// still hold, and tells the handlers of the others to stop. Who does not listen
-// learns it at the next heartbeat.
+// still hold, and tells the handlers of the others to stop. Of a claim that has not
+// begun to run by then it is told again when it does. Who does not listen learns
+// it at the next heartbeat.
 func (r *runner) obeyRecalls(ctx context.Context) {
 	for {
 		r.recalled.Wait(ctx, -1)
 		if ctx.Err() != nil {
 			return
 		}
-		var claims []postgres.StepRef
-		for _, held := range r.held(time.Time{}) {
-			for _, m := range held {
-				claims = append(claims, m.StepRef)
-			}
+		r.lookForRecalls(ctx)
+	}
+}
+
+func (r *runner) lookForRecalls(ctx context.Context) {
+	r.mu.Lock()
+	r.recalls = time.Now()
+	r.mu.Unlock()
+	var claims []postgres.StepRef
+	for _, held := range r.held(time.Time{}) {
+		for _, m := range held {
+			claims = append(claims, m.StepRef)
 		}
-		if _, err := r.dropLost(ctx, claims); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "claims not checked; the next heartbeat does it", "error", err)
-		}
+	}
+	if _, err := r.dropLost(ctx, claims); err != nil && ctx.Err() == nil {
+		r.log.WarnContext(ctx, "claims not checked; the next heartbeat does it", "error", err)
 	}
 }
 

@@ -182,7 +182,7 @@ func TestCommandsFollowTheSettings(t *testing.T) {
 			given := 0
 			go func() {
 				for i := range 30 {
-					r.Run("test", handedOver(i))
+					r.Run("test", handedOver(i), time.Now())
 					given++
 				}
 			}()
@@ -198,7 +198,7 @@ func TestCommandsFollowTheSettings(t *testing.T) {
 			if given != 30 || len(r.running) != 30 {
 				t.Errorf("%d hand-overs are taken and %d steps known, want 30", given, len(r.running))
 			}
-			r.Run("test", handedOver(99)) // after the end: dropped
+			r.Run("test", handedOver(99), time.Now()) // after the end: dropped
 			if len(r.running) != 30 {
 				t.Error("a step is started after the end")
 			}

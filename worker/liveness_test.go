@@ -100,7 +100,7 @@ func TestRetriesFollowTheSettings(t *testing.T) {
 	nobody := e.Create("unsaid", nil)
 	for _, retries := range []int{0, 5, 1} {
 		e.Config.Worker.System.StepProcessing.MaxRetries = retries
-		worker := e.StartWorker(handlers)
+		running := e.StartWorker(handlers)
 		unsaid := e.Create("unsaid", nil)
 		if got := attempts(unsaid); got != 1+retries {
 			t.Errorf("%d attempts with max_retries %d", got, retries)
@@ -108,7 +108,7 @@ func TestRetriesFollowTheSettings(t *testing.T) {
 		if said, refused := attempts(e.Create("said", nil)), attempts(e.Create("refused", nil)); said != 2 || refused != 1 {
 			t.Errorf("%d and %d attempts where the template says 2 and 1", said, refused)
 		}
-		worker.Stop()
+		running.Stop()
 	}
 	if got := attempts(nobody); got != 4 {
 		t.Errorf("%d attempts of a task that was created before any worker said", got)

@@ -120,7 +120,7 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		steps, err := r.claimSteps(ctx, sp, how, n)
 		r.slots.release(n - len(steps))
 		for i := range steps {
-			r.inlets.events <- event{sp, steps[i], how.lease}
+			r.inlets.events <- event{sp, steps[i], how.lease, began}
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:

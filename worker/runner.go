@@ -49,6 +49,7 @@ type runner struct {
 	mu       sync.Mutex
 	spaces   map[string]*space // by namespace
 	running  map[stepKey]*running
+	recalls  time.Time      // when claims were last looked at for being recalled
 	draining bool           // nothing starts any more
 	wg       sync.WaitGroup // handlers that have not returned
 
@@ -138,15 +139,16 @@ func (r *runner) Applied(outcomes []outcome.Outcome) {
 }
 
 // Run implements [handoff.Runner].
-func (r *runner) Run(namespace string, steps []postgres.ClaimedStep) {
+func (r *runner) Run(namespace string, steps []postgres.ClaimedStep, since time.Time) {
 	if len(steps) > 0 {
-		r.inlets.command(command{r.space(namespace), steps})
+		r.inlets.command(command{r.space(namespace), steps, since})
 	}
 }
 
-// start runs a claimed step on a slot that is taken for it, and renews its lease.
-// During a shutdown it only notes the claim, to be given back.
-func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Duration) {
+// start runs a step that was claimed since then on a slot that is taken for it,
+// and renews its lease. During a shutdown it only notes the claim, to be given
+// back.
+func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Duration, since time.Time) {
 	ctx, cancel := context.WithCancel(r.handlers)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,6 +156,9 @@ func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Durat
 	if r.draining {
 		cancel()
 		return
+	}
+	if r.recalls.After(since) { // the look at what was recalled came too early for this claim
+		r.recalled.Raise()
 	}
 	r.wg.Go(func() {
 		defer cancel()
@@ -223,7 +228,7 @@ func (r *runner) job(entry *catalog.Entry, claimed postgres.ClaimedStep) (execut
 // lostTooOften reports whether workers have lost the step so often that another
 // one would too.
 func (r *runner) lostTooOften(claimed postgres.ClaimedStep) bool {
-	return claimed.Lost > claimed.MaxAttempts+int32(r.cfg.EventSystem.Processing.MaxRetries) //nolint:gosec // 0 to 100 by its range
+	return int(claimed.Lost) > int(claimed.MaxAttempts)+r.cfg.EventSystem.Processing.MaxRetries
 }
 
 // unreadable gives up a step whose template cannot be read: it is claimed again

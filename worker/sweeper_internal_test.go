@@ -55,13 +55,10 @@ func TestSweepsFollowTheInterval(t *testing.T) {
 	}
 }
 
-// TestSweepsFollowTheSettings has steps lose their messages: which of them a
-// sweep sends again, and for how long one that runs is left to its worker.
-func TestSweepsFollowTheSettings(t *testing.T) {
-	t.Parallel()
-	liveness.Covers(t, "worker.system.fallback_poller.batch_size", "worker.system.fallback_poller.age_threshold_seconds",
-		"worker.system.fallback_poller.max_age_hours", "worker.system.fallback_poller.processable_states",
-		"worker.system.fallback_poller.visibility_timeout_seconds")
+// openSystem opens a system on a database of its own, where the template single is
+// registered.
+func openSystem(t *testing.T) (*config.Config, *system.Context, map[string]*space) {
+	t.Helper()
 	cfg, err := config.LoadCombined(config.Options{
 		Environment: "test",
 		LookupEnv: func(name string) (string, bool) {
@@ -88,6 +85,17 @@ func TestSweepsFollowTheSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cfg, sys, spaces
+}
+
+// TestSweepsFollowTheSettings has steps lose their messages: which of them a
+// sweep sends again, and for how long one that runs is left to its worker.
+func TestSweepsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "worker.system.fallback_poller.batch_size", "worker.system.fallback_poller.age_threshold_seconds",
+		"worker.system.fallback_poller.max_age_hours", "worker.system.fallback_poller.processable_states",
+		"worker.system.fallback_poller.visibility_timeout_seconds")
+	cfg, sys, spaces := openSystem(t)
 	exec := func(sql string, args ...any) {
 		t.Helper()
 		if _, err := sys.Pool.Exec(t.Context(), sql, args...); err != nil {

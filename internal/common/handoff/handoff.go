@@ -10,6 +10,7 @@ package handoff
 
 import (
 	"sync"
+	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -23,8 +24,9 @@ type Runner interface {
 	Reserve(namespace string, held, more int) int
 	// Release gives slots back, reserved ones or those of applied outcomes.
 	Release(n int)
-	// Run runs steps, each on a slot that the caller has reserved.
-	Run(namespace string, steps []postgres.ClaimedStep)
+	// Run runs steps, each on a slot that the caller has reserved, that were not
+	// claimed before since.
+	Run(namespace string, steps []postgres.ClaimedStep, since time.Time)
 	// Applied says that the outcomes are stored: their leases need no renewal.
 	Applied(outcomes []outcome.Outcome)
 }

@@ -68,7 +68,7 @@ const mostAside = 1000
 // SetMalformedAside sets the messages of a queue aside that do not name a step,
 // or of the results queue a step and its template, in the archive of the queue
 // (pgmq.a_…), with the reason. It returns how many it has found.
-func SetMalformedAside(ctx context.Context, db DB, queue string, results bool) (int, error) { //nolint:revive // the two kinds of queue
+func SetMalformedAside(ctx context.Context, db DB, queue string, results bool) (int, error) {
 	tag, err := db.Exec(ctx, setMalformedAsideSQL(queue), mostAside, results)
 	if err != nil {
 		return 0, fmt.Errorf("set messages of %s aside that name no step: %w", queue, err)

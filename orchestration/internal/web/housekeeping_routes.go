@@ -7,10 +7,10 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
-// housekeepingRoutes is the part of the table of the API about dead letters,
-// staleness and the archive.
+// housekeepingRoutes is the part of the table of the API about dead letters
+// and staleness.
 func (s *service) housekeepingRoutes(api *web.API) {
-	const dlq, archive = "dlq", "archive"
+	const dlq = "dlq"
 	read := []web.Code{web.BadRequest, web.NotFound}
 	change := []web.Code{web.BadRequest, web.NotFound, web.Conflict}
 	web.Handle(api, web.Route{
@@ -54,6 +54,12 @@ func (s *service) housekeepingRoutes(api *web.API) {
 		ID: "list-staleness", Permission: permission.DLQRead, Method: http.MethodGet, Path: "/v1/dlq/staleness", Group: dlq, Codes: []web.Code{web.BadRequest},
 		Summary: "List open tasks, those first that are nearest to being stale", Detail: "Of the 40,000 oldest.",
 	}, s.listStaleness)
+}
+
+// archiveRoutes is the part about the archive and the jobs of housekeeping.
+func (s *service) archiveRoutes(api *web.API) {
+	const archive = "archive"
+	read := []web.Code{web.BadRequest, web.NotFound}
 	web.Handle(api, web.Route{
 		ID: "list-archived-tasks", Permission: permission.ArchiveRead, Method: http.MethodGet, Path: "/v1/archive/tasks", Group: archive, Codes: []web.Code{web.BadRequest},
 		Summary: "List archived tasks, newest first", Detail: "Contexts and steps are left out. Pass next as after to read on.",

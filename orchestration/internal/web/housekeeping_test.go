@@ -70,7 +70,7 @@ func TestMessagesSetAside(t *testing.T) {
 	if err := postgres.CreateLoggedQueues(t.Context(), s.db, []string{requests, s.deps.Names.Finalizations(), s.deps.Names.Results()}); err != nil {
 		t.Fatal(err)
 	}
-	s.exec(`insert into pgmq.a_`+requests+` (msg_id, read_ct, vt, message) values (7, 4, now(), '{"refused": "unknown template", "message": [1]}'), (8, 1, now(), '{}')`)
+	s.exec(`insert into pgmq.a_` + requests + ` (msg_id, read_ct, vt, message) values (7, 4, now(), '{"refused": "unknown template", "message": [1]}'), (8, 1, now(), '{}')`)
 	s.exec(`select pgmq.send($1, '{"task": 5}')`, steps)
 	if n, err := postgres.SetMalformedAside(t.Context(), s.db, steps, false); n != 1 || err != nil {
 		t.Fatal(n, err)

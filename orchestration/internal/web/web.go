@@ -69,6 +69,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	s.webhookRoutes(api)
 	s.scheduleRoutes(api)
 	s.housekeepingRoutes(api)
+	s.archiveRoutes(api)
 	s.workerRoutes(api, common.Environment)
 	info := web.Info{
 		Role: "orchestration", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
