@@ -6,6 +6,8 @@ package apiclient
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,18 +24,87 @@ const patience = 2 * time.Minute
 
 // A Client calls one server. It is safe for concurrent use.
 type Client struct {
-	server *url.URL
-	http   *http.Client
+	server  *url.URL
+	options Options
+	http    *http.Client
+}
+
+// Options say who calls, and whom to trust. All may be empty.
+type Options struct {
+	Token        string // a JWT
+	APIKey       string
+	APIKeyHeader string // that carries the key; X-API-Key where it is empty
+	CA           []byte // certificates, in PEM, of those who may vouch for the server; those of the system where it is nil
 }
 
 // New returns a client for the server at a URL such as http://127.0.0.1:8080.
 // It connects to nothing yet.
-func New(server string) (*Client, error) {
+func New(server string, o Options) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("the server's URL does not look like http://127.0.0.1:8080") // it may hold a password
 	}
-	return &Client{server: u, http: &http.Client{Timeout: patience}}, nil
+	if o.APIKeyHeader == "" {
+		o.APIKeyHeader = "X-API-Key"
+	}
+	transport := http.DefaultTransport
+	if o.CA != nil {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(o.CA) {
+			return nil, errors.New("the file of certificates holds none in PEM")
+		}
+		transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		}
+	}
+	return &Client{server: u, options: o, http: &http.Client{
+		Timeout: patience, Transport: transport,
+		// Tasker redirects nobody, and who does should not get the credentials.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Server is the URL of the server, without a password.
+func (c *Client) Server() string { return c.server.Redacted() }
+
+// Sent is a part of every answer.
+type Sent struct {
+	JSON json.RawMessage `json:"-"` // as the server sent it, with all that it said; empty for an element of a list
+}
+
+func (s *Sent) keep(raw json.RawMessage) { s.JSON = raw }
+
+// An answer is a pointer to what the server's JSON is decoded into.
+type answer[T any] interface {
+	*T
+	keep(raw json.RawMessage)
+}
+
+// ask sends a request and returns what the server answers.
+func ask[T any, P answer[T]](ctx context.Context, c *Client, what call) (*T, error) {
+	var out T
+	raw, err := c.call(ctx, what, &out)
+	if err != nil {
+		return nil, err
+	}
+	P(&out).keep(raw)
+	return &out, nil
+}
+
+// queryOf makes a query of names and values by turns; what is empty is left out.
+func queryOf(pairs ...string) url.Values {
+	query := url.Values{}
+	name := ""
+	for i, text := range pairs {
+		switch {
+		case i%2 == 0:
+			name = text
+		case text != "":
+			query.Set(name, text)
+		}
+	}
+	return query
 }
 
 // An UnreachableError says that no server answered.
@@ -92,30 +163,18 @@ func (e *Error) Error() string {
 
 // CreateTask creates a task.
 func (c *Client) CreateTask(ctx context.Context, r TaskRequest) (*Task, error) {
-	var t Task
-	raw, err := c.call(ctx, call{method: http.MethodPost, path: "/v1/tasks", body: r}, &t)
-	if err != nil {
-		return nil, err
-	}
-	t.JSON = raw
-	return &t, nil
+	return ask[Task](ctx, c, call{method: http.MethodPost, path: "/v1/tasks", body: r})
 }
 
 // FindTask reads a task with its steps. With a wait the server answers once the
 // task is in a final state, or when that time is over; how long it really waits
 // is its own decision.
 func (c *Client) FindTask(ctx context.Context, id string, wait time.Duration) (*Task, error) {
-	query := url.Values{}
+	patience := ""
 	if wait > 0 {
-		query.Set("wait", wait.String())
+		patience = wait.String()
 	}
-	var t Task
-	raw, err := c.call(ctx, call{path: "/v1/tasks/" + url.PathEscape(id), query: query}, &t)
-	if err != nil {
-		return nil, err
-	}
-	t.JSON = raw
-	return &t, nil
+	return ask[Task](ctx, c, call{path: "/v1/tasks/" + url.PathEscape(id), query: queryOf("wait", patience)})
 }
 
 // ListTasks reads a page of tasks, newest first, without their steps.
@@ -124,32 +183,14 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 }
 
 func (c *Client) listTasks(ctx context.Context, path string, f Filter) (*TaskPage, error) {
-	query := url.Values{"limit": {strconv.Itoa(f.Limit)}}
-	for name, value := range map[string]string{
-		"namespace": f.Namespace, "name": f.Name, "state": f.State, "after": f.After,
-	} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var page TaskPage
-	raw, err := c.call(ctx, call{path: path, query: query}, &page)
-	if err != nil {
-		return nil, err
-	}
-	page.JSON = raw
-	return &page, nil
+	return ask[TaskPage](ctx, c, call{path: path, query: queryOf(
+		"namespace", f.Namespace, "name", f.Name, "state", f.State, "after", f.After, "limit", strconv.Itoa(f.Limit),
+	)})
 }
 
 // ListTemplates reads the names of all registered templates.
 func (c *Client) ListTemplates(ctx context.Context) (*TemplateList, error) {
-	var list TemplateList
-	raw, err := c.call(ctx, call{path: "/v1/templates"}, &list)
-	if err != nil {
-		return nil, err
-	}
-	list.JSON = raw
-	return &list, nil
+	return ask[TemplateList](ctx, c, call{path: "/v1/templates"})
 }
 
 // A call is a request before it has a form.
@@ -176,7 +217,7 @@ func (c *Client) call(ctx context.Context, what call, out any) (json.RawMessage,
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
-	if response.StatusCode >= http.StatusBadRequest {
+	if response.StatusCode >= http.StatusMultipleChoices {
 		return nil, refusal(response, body)
 	}
 	if out == nil {
@@ -204,6 +245,12 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/json, application/problem+json")
+	if c.options.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.options.Token)
+	}
+	if c.options.APIKey != "" {
+		request.Header.Set(c.options.APIKeyHeader, c.options.APIKey)
+	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}

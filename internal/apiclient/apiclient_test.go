@@ -25,7 +25,7 @@ func answering(t *testing.T, status int, body string) (*Client, *http.Request) {
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(server.Close)
-	c, err := New(server.URL + "/base/")
+	c, err := New(server.URL+"/base/", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 // went, and URLs that are none. None of the errors shows a password.
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
-	away, err := New("http://user:s3cret@127.0.0.1:1")
+	away, err := New("http://user:s3cret@127.0.0.1:1", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Errorf("gone: %v", err)
 	}
 	for _, server := range []string{"", "localhost:8080", "ftp://host", "http://", "http://user:s3cret@[", ":"} {
-		if _, err := New(server); err == nil || strings.Contains(err.Error(), "s3cret") {
+		if _, err := New(server, Options{}); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", server, err)
 		}
 	}

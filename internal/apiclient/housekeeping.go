@@ -23,14 +23,14 @@ type DLQEntry struct {
 	Overdue     bool      `json:"overdue"`
 	OriginState string    `json:"original_state"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it; empty in a list
+	Sent
 }
 
 // A DLQList is a part of the dead letter queue.
 type DLQList struct {
 	Entries []DLQEntry `json:"entries"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // A DLQFilter narrows a list of entries; empty fields do not.
@@ -41,43 +41,19 @@ type DLQFilter struct {
 
 // ListDLQ reads entries, newest first.
 func (c *Client) ListDLQ(ctx context.Context, f DLQFilter) (*DLQList, error) {
-	query := url.Values{"limit": {strconv.Itoa(f.Limit)}, "offset": {strconv.Itoa(f.Offset)}}
-	for name, value := range map[string]string{"resolution_status": f.Resolution, "dlq_reason": f.Reason} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	return c.dlqList(ctx, call{path: "/v1/dlq", query: query})
+	return ask[DLQList](ctx, c, call{path: "/v1/dlq", query: queryOf(
+		"resolution_status", f.Resolution, "dlq_reason", f.Reason, "limit", strconv.Itoa(f.Limit), "offset", strconv.Itoa(f.Offset),
+	)})
 }
 
 // Investigations reads the pending entries, the most urgent first.
 func (c *Client) Investigations(ctx context.Context, limit int) (*DLQList, error) {
-	return c.dlqList(ctx, call{path: "/v1/dlq/investigation-queue", query: url.Values{"limit": {strconv.Itoa(limit)}}})
-}
-
-func (c *Client) dlqList(ctx context.Context, what call) (*DLQList, error) {
-	var list DLQList
-	raw, err := c.call(ctx, what, &list)
-	if err != nil {
-		return nil, err
-	}
-	list.JSON = raw
-	return &list, nil
-}
-
-func (c *Client) dlqEntry(ctx context.Context, what call) (*DLQEntry, error) {
-	var e DLQEntry
-	raw, err := c.call(ctx, what, &e)
-	if err != nil {
-		return nil, err
-	}
-	e.JSON = raw
-	return &e, nil
+	return ask[DLQList](ctx, c, call{path: "/v1/dlq/investigation-queue", query: url.Values{"limit": {strconv.Itoa(limit)}}})
 }
 
 // FindDLQEntry reads an entry with its snapshot.
 func (c *Client) FindDLQEntry(ctx context.Context, id string) (*DLQEntry, error) {
-	return c.dlqEntry(ctx, call{path: "/v1/dlq/entry/" + url.PathEscape(id)})
+	return ask[DLQEntry](ctx, c, call{path: "/v1/dlq/entry/" + url.PathEscape(id)})
 }
 
 // A DLQNote is what an operator says about an entry.
@@ -88,19 +64,19 @@ type DLQNote struct {
 // SetAside makes an entry for a task.
 func (c *Client) SetAside(ctx context.Context, task string, note DLQNote) (*DLQEntry, error) {
 	body := map[string]string{"task_uuid": task, "notes": note.Notes, "requested_by": note.By}
-	return c.dlqEntry(ctx, call{method: http.MethodPost, path: "/v1/dlq", body: body})
+	return ask[DLQEntry](ctx, c, call{method: http.MethodPost, path: "/v1/dlq", body: body})
 }
 
 // ResolveDLQ gives an entry a resolution.
 func (c *Client) ResolveDLQ(ctx context.Context, id, resolution string, note DLQNote) (*DLQEntry, error) {
 	body := map[string]string{"resolution_status": resolution, "resolution_notes": note.Notes, "resolved_by": note.By}
-	return c.dlqEntry(ctx, call{method: http.MethodPatch, path: "/v1/dlq/entry/" + url.PathEscape(id), body: body})
+	return ask[DLQEntry](ctx, c, call{method: http.MethodPatch, path: "/v1/dlq/entry/" + url.PathEscape(id), body: body})
 }
 
 // RequeueDLQ puts the task of an entry back to work.
 func (c *Client) RequeueDLQ(ctx context.Context, id string, note DLQNote) (*DLQEntry, error) {
 	body := map[string]string{"reason": note.Notes, "actor": note.By}
-	return c.dlqEntry(ctx, call{method: http.MethodPost, path: "/v1/dlq/entry/" + url.PathEscape(id) + "/requeue", body: body})
+	return ask[DLQEntry](ctx, c, call{method: http.MethodPost, path: "/v1/dlq/entry/" + url.PathEscape(id) + "/requeue", body: body})
 }
 
 // DLQStats are the figures of the dead letter queue.
@@ -116,18 +92,12 @@ type DLQStats struct {
 		Requeued          int    `json:"requeued"`
 	} `json:"reasons"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // SummarizeDLQ reads the figures of the dead letter queue.
 func (c *Client) SummarizeDLQ(ctx context.Context) (*DLQStats, error) {
-	var stats DLQStats
-	raw, err := c.call(ctx, call{path: "/v1/dlq/stats"}, &stats)
-	if err != nil {
-		return nil, err
-	}
-	stats.JSON = raw
-	return &stats, nil
+	return ask[DLQStats](ctx, c, call{path: "/v1/dlq/stats"})
 }
 
 // ListArchived reads a page of archived tasks, newest first.
@@ -137,13 +107,7 @@ func (c *Client) ListArchived(ctx context.Context, f Filter) (*TaskPage, error) 
 
 // FindArchived reads an archived task with its steps.
 func (c *Client) FindArchived(ctx context.Context, id string) (*Task, error) {
-	var t Task
-	raw, err := c.call(ctx, call{path: "/v1/archive/tasks/" + url.PathEscape(id)}, &t)
-	if err != nil {
-		return nil, err
-	}
-	t.JSON = raw
-	return &t, nil
+	return ask[Task](ctx, c, call{path: "/v1/archive/tasks/" + url.PathEscape(id)})
 }
 
 // RunArchiver has the archiver run soon, and returns what is known of the jobs.

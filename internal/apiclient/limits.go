@@ -2,7 +2,6 @@ package apiclient
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 )
@@ -25,7 +24,7 @@ type Limit struct {
 	InUse    int           `json:"in_use"`
 	Waiting  int           `json:"waiting"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it; empty in a list
+	Sent
 }
 
 // A LimitPage is a part of the list of all limits.
@@ -33,33 +32,17 @@ type LimitPage struct {
 	Limits []Limit `json:"limits"`
 	Next   string  `json:"next"` // for the next page; "" on the last one
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // ListLimits reads a page of limits, from the one that follows after.
 func (c *Client) ListLimits(ctx context.Context, after string) (*LimitPage, error) {
-	query := url.Values{}
-	if after != "" {
-		query.Set("after", after)
-	}
-	var page LimitPage
-	raw, err := c.call(ctx, call{path: "/v1/limits", query: query}, &page)
-	if err != nil {
-		return nil, err
-	}
-	page.JSON = raw
-	return &page, nil
+	return ask[LimitPage](ctx, c, call{path: "/v1/limits", query: queryOf("after", after)})
 }
 
 // SetLimit sets the limit of the name and returns how it stands.
 func (c *Client) SetLimit(ctx context.Context, name string, n LimitNumbers) (*Limit, error) {
-	var l Limit
-	raw, err := c.call(ctx, call{method: http.MethodPut, path: "/v1/limits/" + url.PathEscape(name), body: n}, &l)
-	if err != nil {
-		return nil, err
-	}
-	l.JSON = raw
-	return &l, nil
+	return ask[Limit](ctx, c, call{method: http.MethodPut, path: "/v1/limits/" + url.PathEscape(name), body: n})
 }
 
 // RemoveLimit takes away the limit that an operator has set.

@@ -18,20 +18,9 @@ type Note struct {
 func (c *Client) Act(ctx context.Context, task, action string, note Note) (*Task, error) {
 	what := call{method: http.MethodPost, path: "/v1/tasks/" + url.PathEscape(task) + "/" + action, body: note}
 	if action == "cancel" {
-		what = call{method: http.MethodDelete, path: "/v1/tasks/" + url.PathEscape(task), query: url.Values{}}
-		for name, value := range map[string]string{"reason": note.Reason, "actor": note.Actor} {
-			if value != "" {
-				what.query.Set(name, value)
-			}
-		}
+		what = call{method: http.MethodDelete, path: "/v1/tasks/" + url.PathEscape(task), query: queryOf("reason", note.Reason, "actor", note.Actor)}
 	}
-	var t Task
-	raw, err := c.call(ctx, what, &t)
-	if err != nil {
-		return nil, err
-	}
-	t.JSON = raw
-	return &t, nil
+	return ask[Task](ctx, c, what)
 }
 
 // A StepChange is what to do to a step by hand.
@@ -41,9 +30,20 @@ type StepChange struct {
 	Result json.RawMessage // for complete_manually
 }
 
-// ChangeStep does something to a step, named by its name or its id, and returns
-// it, also as it was sent.
-func (c *Client) ChangeStep(ctx context.Context, task, step string, change StepChange) (*Step, json.RawMessage, error) {
+// ListSteps reads the steps of a task, also as they were sent.
+func (c *Client) ListSteps(ctx context.Context, task string) ([]Step, json.RawMessage, error) {
+	var steps []Step
+	raw, err := c.call(ctx, call{path: "/v1/tasks/" + url.PathEscape(task) + "/workflow_steps"}, &steps)
+	return steps, raw, err
+}
+
+// FindStep reads a step, named by its name or its id.
+func (c *Client) FindStep(ctx context.Context, task, step string) (*Step, error) {
+	return ask[Step](ctx, c, call{path: stepPath(task, step)})
+}
+
+// ChangeStep does something to a step and returns it.
+func (c *Client) ChangeStep(ctx context.Context, task, step string, change StepChange) (*Step, error) {
 	body := map[string]any{"action_type": change.Action}
 	if change.Note.Reason != "" {
 		body["reason"] = change.Note.Reason
@@ -55,9 +55,7 @@ func (c *Client) ChangeStep(ctx context.Context, task, step string, change StepC
 	if change.Result != nil {
 		body["completion_data"] = map[string]any{"result": change.Result}
 	}
-	var s Step
-	raw, err := c.call(ctx, call{method: http.MethodPatch, path: stepPath(task, step), body: body}, &s)
-	return &s, raw, err
+	return ask[Step](ctx, c, call{method: http.MethodPatch, path: stepPath(task, step), body: body})
 }
 
 func stepPath(task, step string) string {
@@ -129,25 +127,15 @@ type Operation struct {
 	Failed    int    `json:"failed"`
 	LastError string `json:"last_error"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // StartOperation starts or counts a bulk.
 func (c *Client) StartOperation(ctx context.Context, b Bulk) (*Operation, error) {
-	return c.operation(ctx, call{method: http.MethodPost, path: "/v1/operations", body: b})
+	return ask[Operation](ctx, c, call{method: http.MethodPost, path: "/v1/operations", body: b})
 }
 
 // FindOperation reads how far an operation has come.
 func (c *Client) FindOperation(ctx context.Context, id string) (*Operation, error) {
-	return c.operation(ctx, call{path: "/v1/operations/" + url.PathEscape(id)})
-}
-
-func (c *Client) operation(ctx context.Context, what call) (*Operation, error) {
-	var op Operation
-	raw, err := c.call(ctx, what, &op)
-	if err != nil {
-		return nil, err
-	}
-	op.JSON = raw
-	return &op, nil
+	return ask[Operation](ctx, c, call{path: "/v1/operations/" + url.PathEscape(id)})
 }

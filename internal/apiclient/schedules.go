@@ -32,7 +32,7 @@ type Schedule struct {
 	LastTaskID    string          `json:"last_task_uuid"`
 	LastError     string          `json:"last_error"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it; empty in a list
+	Sent
 }
 
 // A SchedulePage is a part of the list of all schedules.
@@ -40,7 +40,7 @@ type SchedulePage struct {
 	Schedules []Schedule `json:"schedules"`
 	Next      string     `json:"next"` // the name to go on after; "" on the last page
 
-	JSON json.RawMessage `json:"-"`
+	Sent
 }
 
 // A ScheduleRun is what became of a scheduled time.
@@ -56,7 +56,7 @@ type ScheduleRun struct {
 type ScheduleRuns struct {
 	Runs []ScheduleRun `json:"runs"`
 
-	JSON json.RawMessage `json:"-"`
+	Sent
 }
 
 // Fields are those of a schedule to set, by the names of the API.
@@ -68,52 +68,32 @@ func schedulePath(name string) string { return schedulesPath + "/" + url.PathEsc
 
 // CreateSchedule creates a schedule.
 func (c *Client) CreateSchedule(ctx context.Context, f Fields) (*Schedule, error) {
-	return c.schedule(ctx, call{method: http.MethodPost, path: schedulesPath, body: f})
+	return ask[Schedule](ctx, c, call{method: http.MethodPost, path: schedulesPath, body: f})
 }
 
 // UpdateSchedule changes fields of a schedule.
 func (c *Client) UpdateSchedule(ctx context.Context, name string, f Fields) (*Schedule, error) {
-	return c.schedule(ctx, call{method: http.MethodPatch, path: schedulePath(name), body: f})
+	return ask[Schedule](ctx, c, call{method: http.MethodPatch, path: schedulePath(name), body: f})
 }
 
 // FindSchedule reads a schedule.
 func (c *Client) FindSchedule(ctx context.Context, name string) (*Schedule, error) {
-	return c.schedule(ctx, call{path: schedulePath(name)})
+	return ask[Schedule](ctx, c, call{path: schedulePath(name)})
 }
 
 // PauseSchedule pauses a schedule.
 func (c *Client) PauseSchedule(ctx context.Context, name string) (*Schedule, error) {
-	return c.schedule(ctx, call{method: http.MethodPost, path: schedulePath(name) + "/pause"})
+	return ask[Schedule](ctx, c, call{method: http.MethodPost, path: schedulePath(name) + "/pause"})
 }
 
 // ResumeSchedule resumes a schedule.
 func (c *Client) ResumeSchedule(ctx context.Context, name string) (*Schedule, error) {
-	return c.schedule(ctx, call{method: http.MethodPost, path: schedulePath(name) + "/resume"})
-}
-
-func (c *Client) schedule(ctx context.Context, what call) (*Schedule, error) {
-	var s Schedule
-	raw, err := c.call(ctx, what, &s)
-	if err != nil {
-		return nil, err
-	}
-	s.JSON = raw
-	return &s, nil
+	return ask[Schedule](ctx, c, call{method: http.MethodPost, path: schedulePath(name) + "/resume"})
 }
 
 // ListSchedules reads a page of schedules, those after a name.
 func (c *Client) ListSchedules(ctx context.Context, after string, limit int) (*SchedulePage, error) {
-	query := url.Values{"limit": {strconv.Itoa(limit)}}
-	if after != "" {
-		query.Set("after", after)
-	}
-	var page SchedulePage
-	raw, err := c.call(ctx, call{path: schedulesPath, query: query}, &page)
-	if err != nil {
-		return nil, err
-	}
-	page.JSON = raw
-	return &page, nil
+	return ask[SchedulePage](ctx, c, call{path: schedulesPath, query: queryOf("after", after, "limit", strconv.Itoa(limit))})
 }
 
 // DeleteSchedule deletes a schedule.
@@ -133,11 +113,5 @@ func (c *Client) TriggerSchedule(ctx context.Context, name string) (string, erro
 
 // ListScheduleRuns reads the newest runs of a schedule.
 func (c *Client) ListScheduleRuns(ctx context.Context, name string, limit int) (*ScheduleRuns, error) {
-	var runs ScheduleRuns
-	raw, err := c.call(ctx, call{path: schedulePath(name) + "/runs", query: url.Values{"limit": {strconv.Itoa(limit)}}}, &runs)
-	if err != nil {
-		return nil, err
-	}
-	runs.JSON = raw
-	return &runs, nil
+	return ask[ScheduleRuns](ctx, c, call{path: schedulePath(name) + "/runs", query: url.Values{"limit": {strconv.Itoa(limit)}}})
 }

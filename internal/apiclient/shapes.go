@@ -34,13 +34,14 @@ type Task struct {
 	CompletedSteps int              `json:"completed_steps"`
 	Steps          []Step           `json:"steps"` // none in a list, nor of a task just created
 
-	// JSON is the task as the server sent it, with all that it said; empty in a
-	// list.
-	JSON json.RawMessage `json:"-"`
+	Sent
 }
 
 // A Step is a step as the server tells it.
 type Step struct {
+	Sent
+
+	ID          string           `json:"step_uuid"`
 	Name        string           `json:"name"`
 	State       tasker.StepState `json:"current_state"`
 	DependsOn   []string         `json:"depends_on"`
@@ -71,14 +72,14 @@ type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 	Next  string `json:"next"` // for [Filter.After]; "" on the last page
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // A TemplateList names all templates.
 type TemplateList struct {
 	Templates []Template `json:"templates"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // A Template is a registered template by name.

@@ -2,7 +2,6 @@ package apiclient
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -27,14 +26,14 @@ type Webhook struct {
 	Template  string   `json:"template"`  // "" is any
 	Secret    string   `json:"secret"`    // only of one just created
 
-	JSON json.RawMessage `json:"-"` // as the server sent it; empty in a list
+	Sent
 }
 
 // A WebhookList is all webhooks.
 type WebhookList struct {
 	Webhooks []Webhook `json:"webhooks"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // A Delivery is how the delivery of an event stands.
@@ -47,35 +46,25 @@ type Delivery struct {
 	CreatedAt time.Time `json:"created_at"`
 	Status    int       `json:"status"` // of the last answer; 0: there was none
 	Error     string    `json:"error"`
+
+	Sent
 }
 
 // A DeliveryList is the latest deliveries of a webhook.
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	JSON json.RawMessage `json:"-"` // as the server sent it
+	Sent
 }
 
 // CreateWebhook adds a webhook. Its secret is never told again.
 func (c *Client) CreateWebhook(ctx context.Context, r WebhookRequest) (*Webhook, error) {
-	var w Webhook
-	raw, err := c.call(ctx, call{method: http.MethodPost, path: "/v1/webhooks", body: r}, &w)
-	if err != nil {
-		return nil, err
-	}
-	w.JSON = raw
-	return &w, nil
+	return ask[Webhook](ctx, c, call{method: http.MethodPost, path: "/v1/webhooks", body: r})
 }
 
 // ListWebhooks reads all webhooks, oldest first.
 func (c *Client) ListWebhooks(ctx context.Context) (*WebhookList, error) {
-	var list WebhookList
-	raw, err := c.call(ctx, call{path: "/v1/webhooks"}, &list)
-	if err != nil {
-		return nil, err
-	}
-	list.JSON = raw
-	return &list, nil
+	return ask[WebhookList](ctx, c, call{path: "/v1/webhooks"})
 }
 
 // DeleteWebhook removes a webhook with its deliveries.
@@ -87,15 +76,13 @@ func (c *Client) DeleteWebhook(ctx context.Context, id string) error {
 // ListDeliveries reads the latest deliveries of a webhook, newest first; an empty
 // state stands for all.
 func (c *Client) ListDeliveries(ctx context.Context, webhook, state string, limit int) (*DeliveryList, error) {
-	query := url.Values{"limit": {strconv.Itoa(limit)}}
-	if state != "" {
-		query.Set("state", state)
-	}
-	var list DeliveryList
-	raw, err := c.call(ctx, call{path: "/v1/webhooks/" + url.PathEscape(webhook) + "/deliveries", query: query}, &list)
-	if err != nil {
-		return nil, err
-	}
-	list.JSON = raw
-	return &list, nil
+	query := queryOf("state", state, "limit", strconv.Itoa(limit))
+	return ask[DeliveryList](ctx, c, call{path: "/v1/webhooks/" + url.PathEscape(webhook) + "/deliveries", query: query})
+}
+
+// Redeliver has a delivery that is over sent once more.
+func (c *Client) Redeliver(ctx context.Context, webhook, delivery string) (*Delivery, error) {
+	return ask[Delivery](ctx, c, call{
+		method: http.MethodPost, path: "/v1/webhooks/" + url.PathEscape(webhook) + "/deliveries/" + url.PathEscape(delivery) + "/redeliver",
+	})
 }

@@ -82,7 +82,7 @@ internal/apiclient                : .
 internal/process                  : . config golang.org/x/term
 internal/demo                     : . client config internal/common/templates
 internal/loadgen                  : . client combined config migrations orchestration worker internal/common/* internal/demo internal/privatepg internal/process github.com/jackc/pgx/v5/* golang.org/x/sync/*
-internal/cli                      : . client combined config migrations orchestration worker internal/* !internal/testdb !internal/golden github.com/google/uuid github.com/jackc/pgx/v5/* github.com/spf13/cobra golang.org/x/sync/* golang.org/x/term
+internal/cli                      : . client combined config migrations orchestration worker internal/* !internal/testdb !internal/golden github.com/google/uuid github.com/jackc/pgx/v5/* github.com/spf13/cobra go.yaml.in/yaml/v3 golang.org/x/sync/* golang.org/x/term
 cmd/*                             : . combined config orchestration worker internal/cli internal/demo internal/process
 examples/*                        : . client worker
 scripts/*                         : internal/privatepg internal/privaterabbit

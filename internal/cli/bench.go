@@ -43,10 +43,11 @@ func newBenchCommand(env Env) *cobra.Command {
 		Long: `Measure throughput and idle latency.
 
 Workloads: W1 single step, W2 linear 4, W3 diamond 4, W4 fan-out 1→100→1, W5 single
-step under a limit of 5 at once for each of 1,000 keys, all with trivial handlers. Throughput counts from before the first insert until the
-last workflow is seen complete; latency is that of one workflow on an idle
-engine. Without --database-url it runs on a private PostgreSQL with fsync on.
-The database should be nobody else's meanwhile.`,
+step under a limit of 5 at once for each of 1,000 keys, all with trivial handlers.
+Throughput counts from before the first insert until the last workflow is seen
+complete; latency is that of one workflow on an idle engine. Without --database-url
+it runs on a private PostgreSQL with fsync on. The database should be nobody else's
+meanwhile.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd.Context(), env, f) },
 	}

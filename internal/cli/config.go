@@ -130,7 +130,7 @@ func (g *generation) run(env Env) error {
 		_, err := env.Stdout.Write(data)
 		return err
 	}
-	if err := writeFile(g.output, data); err != nil {
+	if err := writeFile(g.output, data, 0o644); err != nil {
 		return &ExitError{Code: ExitIO, Err: err}
 	}
 	_, err = fmt.Fprintf(env.Stderr, "wrote %s (%d bytes)\n", g.output, len(data))
@@ -165,13 +165,13 @@ func readError(err error) error {
 }
 
 // writeFile replaces a file as a whole or not at all.
-func writeFile(name string, data []byte) error {
+func writeFile(name string, data []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}

@@ -64,7 +64,7 @@ func writeTree(files fs.FS, dir string) (written int, err error) {
 func writeBelow(name string, data []byte) error {
 	err := os.MkdirAll(filepath.Dir(name), 0o755) //nolint:gosec // servers run as another user
 	if err == nil {
-		err = writeFile(name, data)
+		err = writeFile(name, data, 0o644)
 	}
 	if err != nil {
 		return &ExitError{Code: ExitIO, Err: err}

@@ -150,7 +150,7 @@ func (m *migration) writeTo(env Env, files []config.MigratedFile) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // other users run the servers
 			return fmt.Errorf("write %s: %w", name, err)
 		}
-		if err := writeFile(name, f.After); err != nil {
+		if err := writeFile(name, f.After, 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(env.Stdout, "wrote %s\n", name)
@@ -195,7 +195,7 @@ func keep(name string, data []byte) error {
 	there, err := os.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return writeFile(name, data)
+		return writeFile(name, data, 0o644)
 	case err != nil:
 		return fmt.Errorf("keep the old file: %w", err)
 	case !bytes.Equal(there, data):
@@ -208,7 +208,7 @@ func keep(name string, data []byte) error {
 // put writes a file, or removes it if there is nothing to write.
 func put(name string, data []byte) error {
 	if data != nil {
-		return writeFile(name, data)
+		return writeFile(name, data, 0o644)
 	}
 	if err := os.Remove(name); err != nil {
 		return fmt.Errorf("remove the old file: %w", err)

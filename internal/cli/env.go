@@ -30,6 +30,11 @@ const (
 	ExitUsage  = process.ExitUsage  // it was asked wrongly
 	ExitIO     = process.ExitIO     // a file could not be read or written
 	ExitConfig = process.ExitConfig // the configuration or a template is invalid
+
+	ExitTaskFailed    = 4 // the task that was waited for is in error
+	ExitTaskBlocked   = 5 // it is blocked by failures
+	ExitTaskCancelled = 6 // it was cancelled
+	ExitTimeout       = 7 // the time of --timeout is over
 )
 
 // An ExitError ends a command with an exit code of its own. A nil Err means

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,8 +25,7 @@ func newLimitCommand(env Env) *cobra.Command {
 }
 
 func newLimitSetCommand(env Env) *cobra.Command {
-	var api server
-	var asJSON bool
+	r := &remote{env: env}
 	var concurrency int
 	var numbers apiclient.LimitNumbers
 	var per time.Duration
@@ -36,92 +36,57 @@ func newLimitSetCommand(env Env) *cobra.Command {
   tasker-cli limit set key:customer:42 --concurrency 0
   tasker-cli limit set key:sms --rate 100 --per 1m --burst 10`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("concurrency") {
-				numbers.Concurrency = &concurrency
-			}
-			if numbers.Concurrency == nil && numbers.Rate == 0 {
-				return usage(errors.New("a limit needs --concurrency, --rate, or both"))
-			}
-			if cmd.Flags().Changed("per") {
-				numbers.Per = per.Seconds()
-			}
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			set, err := c.SetLimit(cmd.Context(), args[0], numbers)
-			switch {
-			case err != nil:
-				return api.explain(err)
-			case asJSON:
-				return printJSON(env, set.JSON)
-			}
-			printLimits(env, []apiclient.Limit{*set})
-			return nil
-		},
 	}
+	r.command(cmd, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		if cmd.Flags().Changed("concurrency") {
+			numbers.Concurrency = &concurrency
+		}
+		if numbers.Concurrency == nil && numbers.Rate == 0 {
+			return view{}, usage(errors.New("a limit needs --concurrency, --rate, or both"))
+		}
+		if cmd.Flags().Changed("per") {
+			numbers.Per = per.Seconds()
+		}
+		set, err := c.SetLimit(ctx, args[0], numbers)
+		if err != nil {
+			return view{}, err
+		}
+		return view{raw: set.JSON, lines: limitLines([]apiclient.Limit{*set})}, nil
+	})
 	cmd.Flags().IntVar(&concurrency, "concurrency", 0, "steps at once; 0 stops them all (default: any number)")
 	cmd.Flags().Float64Var(&numbers.Rate, "rate", 0, "steps that start per --per (default: any number)")
 	cmd.Flags().DurationVar(&per, "per", time.Second, "period of the rate")
 	cmd.Flags().Float64Var(&numbers.Burst, "burst", 0, "steps that may start at once after a pause (default: the rate)")
-	api.flag(env, cmd)
-	jsonFlag(cmd, &asJSON)
-	return cmd
+	return r.completes(cmd, limitNames)
 }
 
 func newLimitListCommand(env Env) *cobra.Command {
-	var api server
-	var asJSON bool
+	r := &remote{env: env}
 	var after string
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the limits in force and how they are used",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			page, err := c.ListLimits(cmd.Context(), after)
-			switch {
-			case err != nil:
-				return api.explain(err)
-			case asJSON:
-				return printJSON(env, page.JSON)
-			}
-			printLimits(env, page.Limits)
-			if page.Next != "" {
-				fmt.Fprintf(env.Stderr, "there are more; go on with --after %s\n", page.Next)
-			}
-			return nil
-		},
-	}
+	cmd := r.command(&cobra.Command{
+		Use: "list", Short: "List the limits in force and how they are used", Args: cobra.NoArgs,
+	}, func(ctx context.Context, c *apiclient.Client, _ []string) (view, error) {
+		page, err := c.ListLimits(ctx, after)
+		if err != nil {
+			return view{}, err
+		}
+		return view{raw: page.JSON, lines: limitLines(page.Limits), next: page.Next}, nil
+	})
 	cmd.Flags().StringVar(&after, "after", "", "only limits whose names follow this one")
-	api.flag(env, cmd)
-	jsonFlag(cmd, &asJSON)
+	r.watchFlag(cmd)
 	return cmd
 }
 
 func newLimitRemoveCommand(env Env) *cobra.Command {
-	var api server
-	cmd := &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Take a limit away that was set; what templates say holds again",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			return api.explain(c.RemoveLimit(cmd.Context(), args[0]))
-		},
-	}
-	api.flag(env, cmd)
-	return cmd
+	r := &remote{env: env}
+	return r.completes(r.command(&cobra.Command{
+		Use: "remove NAME", Short: "Take a limit away that was set; what templates say holds again", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		return nothing, c.RemoveLimit(ctx, args[0])
+	}), limitNames)
 }
 
-func printLimits(env Env, limits []apiclient.Limit) {
+func limitLines(limits []apiclient.Limit) func(*screen) []string {
 	t := table{columns: []column{
 		{title: "limit"},
 		{title: "at once", right: true},
@@ -144,5 +109,5 @@ func printLimits(env Env, limits []apiclient.Limit) {
 		}
 		t.add(l.Name, atOnce, rate, by, strconv.Itoa(l.InUse), strconv.Itoa(l.Waiting))
 	}
-	printTable(env, &t)
+	return tabled(&t)
 }

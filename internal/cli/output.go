@@ -3,11 +3,13 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 )
 
 // jsonFlag adds --json.
@@ -31,6 +33,36 @@ func encodeTo(env Env, v any, indent string) error {
 	}
 	_, err := env.Stdout.Write(b.Bytes())
 	return err
+}
+
+// printYAML prints v as YAML: what it is as JSON, in the same order.
+func printYAML(env Env, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	var node yaml.Node // YAML takes JSON as it is
+	if err := yaml.Unmarshal(raw, &node); err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	unstyle(&node)
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(&node), enc.Close()); err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	_, err = env.Stdout.Write(b.Bytes())
+	return err
+}
+
+// unstyle has a node, and all below it, written as YAML usually is. A string keeps
+// its quotes where it would be read as something else without.
+func unstyle(n *yaml.Node) {
+	n.Style = 0
+	for _, below := range n.Content {
+		unstyle(below)
+	}
 }
 
 // printTable prints a table.

@@ -42,10 +42,10 @@ func newRootCommand(env Env) *cobra.Command {
 		Short: "Run workflows, look at them, and check what they are configured with",
 		Long: "Run workflows, look at them, and check what they are configured with.\n\n" +
 			"Exit codes: 0 done, 1 failed, 2 asked wrongly, 3 a file cannot be read or written,\n" +
-			"78 the configuration or a template is invalid.",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+			"78 the configuration or a template is invalid. Of a task that was waited for: 4 it\n" +
+			"failed, 5 it is blocked by failures, 6 it was cancelled, 7 the time was over.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
@@ -56,6 +56,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newBenchCommand(env),
 		newBenchRoleCommand(env),
 		newTaskCommand(env),
+		newStepCommand(env),
 		newSignalCommand(env),
 		newDLQCommand(env),
 		newArchiveCommand(env),
@@ -63,6 +64,9 @@ func newRootCommand(env Env) *cobra.Command {
 		newLimitCommand(env),
 		newScheduleCommand(env),
 		newWebhookCommand(env),
+		newWorkerCommand(env),
+		newSystemCommand(env),
+		newProfileCommand(env),
 		newDBCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),
@@ -86,6 +90,9 @@ func makeStrict(cmd *cobra.Command) {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if err := accept(cmd, args); err != nil {
 			return withHint(usage(err), fmt.Sprintf("usage: %s", cmd.UseLine()))
+		}
+		if err := cmd.ValidateFlagGroups(); err != nil {
+			return usage(err)
 		}
 		return nil
 	}

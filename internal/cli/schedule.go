@@ -23,10 +23,10 @@ func newScheduleCommand(env Env) *cobra.Command {
 		newScheduleCreateCommand(env),
 		newScheduleUpdateCommand(env),
 		newScheduleListCommand(env),
-		newScheduleShowCommand(env),
+		newScheduleActionCommand(env, "show NAME", "Print a schedule with its next times", (*apiclient.Client).FindSchedule),
 		newScheduleRunsCommand(env),
-		newSchedulePauseCommand(env),
-		newScheduleResumeCommand(env),
+		newScheduleActionCommand(env, "pause NAME", "Pause a schedule", (*apiclient.Client).PauseSchedule),
+		newScheduleActionCommand(env, "resume NAME", "Resume a schedule; what it missed is not made up for", (*apiclient.Client).ResumeSchedule),
 		newScheduleTriggerCommand(env),
 		newScheduleDeleteCommand(env),
 		newSchedulePreviewCommand(env),
@@ -34,29 +34,19 @@ func newScheduleCommand(env Env) *cobra.Command {
 	return cmd
 }
 
-// A scheduleCommand is one of the commands below schedule.
-type scheduleCommand struct {
-	env    Env
-	server server
-	json   bool
-}
+// A scheduleAsk does something with a schedule and returns it.
+type scheduleAsk func(ctx context.Context, c *apiclient.Client, args []string) (*apiclient.Schedule, error)
 
-func (s *scheduleCommand) flags(cmd *cobra.Command) {
-	s.server.flag(s.env, cmd)
-	jsonFlag(cmd, &s.json)
-}
-
-// ask calls the server and prints the schedule that it answers with.
-func (s *scheduleCommand) ask(do func(*apiclient.Client) (*apiclient.Schedule, error)) error {
-	c, err := s.server.client()
-	if err != nil {
-		return err
-	}
-	schedule, err := do(c)
-	if err != nil {
-		return s.server.explain(err)
-	}
-	return s.print(schedule)
+// newScheduleAskCommand completes a command that prints a schedule.
+func newScheduleAskCommand(env Env, cmd *cobra.Command, do scheduleAsk) *cobra.Command {
+	r := &remote{env: env}
+	return r.completes(r.command(cmd, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		schedule, err := do(ctx, c, args)
+		if err != nil {
+			return view{}, err
+		}
+		return view{raw: schedule.JSON, lines: func(*screen) []string { return scheduleLines(schedule) }}, nil
+	}), scheduleWords)
 }
 
 // scheduleFlags are the flags of create and update, by the field of the API that
@@ -130,127 +120,84 @@ func setTemplate(fields apiclient.Fields, text string) error {
 }
 
 func newScheduleCreateCommand(env Env) *cobra.Command {
-	s, f := scheduleCommand{env: env}, scheduleFlags{}
+	f := scheduleFlags{}
 	cmd := &cobra.Command{
 		Use:     "create NAME NAMESPACE/TEMPLATE[@VERSION] --cron EXPRESSION",
 		Short:   "Create a schedule and print it with its next times",
 		Example: `  tasker-cli schedule create nightly reports/daily --cron "30 2 * * *" --time-zone Europe/Berlin`,
 		Args:    cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.cron == "" {
-				return withHint(usage(errors.New("--cron is missing")), "tasker-cli schedule preview shows what an expression means")
-			}
-			fields, err := f.fields(env, cmd)
-			if err != nil {
-				return err
-			}
-			if err := setTemplate(fields, args[1]); err != nil {
-				return err
-			}
-			fields["name"] = args[0]
-			return s.ask(func(c *apiclient.Client) (*apiclient.Schedule, error) { return c.CreateSchedule(cmd.Context(), fields) })
-		},
 	}
 	f.add(cmd)
-	s.flags(cmd)
-	return cmd
+	return newScheduleAskCommand(env, cmd, func(ctx context.Context, c *apiclient.Client, args []string) (*apiclient.Schedule, error) {
+		if f.cron == "" {
+			return nil, withHint(usage(errors.New("--cron is missing")), "tasker-cli schedule preview shows what an expression means")
+		}
+		fields, err := f.fields(env, cmd)
+		if err != nil {
+			return nil, err
+		}
+		if err := setTemplate(fields, args[1]); err != nil {
+			return nil, err
+		}
+		fields["name"] = args[0]
+		return c.CreateSchedule(ctx, fields)
+	})
 }
 
 func newScheduleUpdateCommand(env Env) *cobra.Command {
-	s, f := scheduleCommand{env: env}, scheduleFlags{}
+	f := scheduleFlags{}
 	cmd := &cobra.Command{
 		Use:   "update NAME",
 		Short: "Change what the flags name of a schedule and print it",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			fields, err := f.fields(env, cmd)
-			if err != nil {
-				return err
-			}
-			if cmd.Flags().Changed("template") {
-				if err := setTemplate(fields, f.template); err != nil {
-					return err
-				}
-			}
-			return s.ask(func(c *apiclient.Client) (*apiclient.Schedule, error) {
-				return c.UpdateSchedule(cmd.Context(), args[0], fields)
-			})
-		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.template, "template", "", "NAMESPACE/TEMPLATE[@VERSION]")
-	s.flags(cmd)
-	return cmd
-}
-
-func newScheduleShowCommand(env Env) *cobra.Command {
-	return newScheduleActionCommand(env, "show NAME", "Print a schedule with its next times", (*apiclient.Client).FindSchedule)
-}
-
-func newSchedulePauseCommand(env Env) *cobra.Command {
-	return newScheduleActionCommand(env, "pause NAME", "Pause a schedule", (*apiclient.Client).PauseSchedule)
-}
-
-func newScheduleResumeCommand(env Env) *cobra.Command {
-	return newScheduleActionCommand(env, "resume NAME", "Resume a schedule; what it missed is not made up for", (*apiclient.Client).ResumeSchedule)
+	return newScheduleAskCommand(env, cmd, func(ctx context.Context, c *apiclient.Client, args []string) (*apiclient.Schedule, error) {
+		fields, err := f.fields(env, cmd)
+		if err != nil {
+			return nil, err
+		}
+		if cmd.Flags().Changed("template") {
+			if err := setTemplate(fields, f.template); err != nil {
+				return nil, err
+			}
+		}
+		return c.UpdateSchedule(ctx, args[0], fields)
+	})
 }
 
 // newScheduleActionCommand returns a command that does something with a schedule
-// and prints it.
+// that exists.
 func newScheduleActionCommand(
 	env Env, use, short string, do func(*apiclient.Client, context.Context, string) (*apiclient.Schedule, error),
 ) *cobra.Command {
-	s := scheduleCommand{env: env}
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.ask(func(c *apiclient.Client) (*apiclient.Schedule, error) { return do(c, cmd.Context(), args[0]) })
-		},
-	}
-	s.flags(cmd)
-	return cmd
+	return newScheduleAskCommand(env, &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)},
+		func(ctx context.Context, c *apiclient.Client, args []string) (*apiclient.Schedule, error) {
+			return do(c, ctx, args[0])
+		})
 }
 
 func newScheduleTriggerCommand(env Env) *cobra.Command {
-	var api server
-	cmd := &cobra.Command{
+	r := &remote{env: env}
+	return r.completes(r.command(&cobra.Command{
 		Use:   "trigger NAME",
 		Short: "Create a task of a schedule now and print its id",
 		Long:  "Create a task of a schedule now and print its id, paused or not, whatever its overlap\npolicy says. Its times stay as they are.",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			id, err := c.TriggerSchedule(cmd.Context(), args[0])
-			if err != nil {
-				return api.explain(err)
-			}
-			_, err = fmt.Fprintln(env.Stdout, id)
-			return err
-		},
-	}
-	api.flag(env, cmd)
-	return cmd
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		id, err := c.TriggerSchedule(ctx, args[0])
+		return view{raw: map[string]string{"task_uuid": id}, lines: said("%s", id)}, err
+	}), scheduleWords)
 }
 
 func newScheduleDeleteCommand(env Env) *cobra.Command {
-	var api server
-	cmd := &cobra.Command{
-		Use:   "delete NAME",
-		Short: "Delete a schedule and its history, not its tasks",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			return api.explain(c.DeleteSchedule(cmd.Context(), args[0]))
-		},
-	}
-	api.flag(env, cmd)
-	return cmd
+	r := &remote{env: env}
+	return r.completes(r.command(&cobra.Command{
+		Use: "delete NAME", Short: "Delete a schedule and its history, not its tasks", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		return nothing, c.DeleteSchedule(ctx, args[0])
+	}), scheduleWords)
 }
 
 // mostPreviewed bounds what preview prints.

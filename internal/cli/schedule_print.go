@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -12,37 +13,33 @@ import (
 // scheduleLayout shows a time with its day of the week and its zone.
 const scheduleLayout = "Mon 2006-01-02 15:04:05 -07:00"
 
-// print prints a schedule with its next times.
-func (s *scheduleCommand) print(schedule *apiclient.Schedule) error {
-	if s.json {
-		return printJSON(s.env, schedule.JSON)
-	}
-	lines := []struct{ name, value string }{
-		{"schedule", schedule.Name},
-		{"template", scheduledTemplate(schedule)},
-		{"cron", schedule.Cron + ", " + schedule.TimeZone},
-		{"overlap", schedule.Overlap},
-		{"catch up", catchUp(schedule)},
-		{"context", string(schedule.Context)},
-		{"last run", shownTime(schedule.LastRunAt)},
-		{"last task", schedule.LastTaskID},
-		{"last error", schedule.LastError},
-	}
-	for _, line := range lines {
-		if line.value != "" {
-			fmt.Fprintf(s.env.Stdout, "%-11s%s\n", line.name, line.value)
+// scheduleLines shows a schedule with its next times.
+func scheduleLines(schedule *apiclient.Schedule) []string {
+	var lines []string
+	add := func(name, value string) {
+		if value != "" {
+			lines = append(lines, fmt.Sprintf("%-11s%s", name, value))
 		}
 	}
+	add("schedule", schedule.Name)
+	add("template", scheduledTemplate(schedule))
+	add("cron", schedule.Cron+", "+schedule.TimeZone)
+	add("overlap", schedule.Overlap)
+	add("catch up", catchUp(schedule))
+	add("context", string(schedule.Context))
+	add("last run", shownTime(schedule.LastRunAt))
+	add("last task", schedule.LastTaskID)
+	add("last error", schedule.LastError)
 	switch {
 	case schedule.Paused:
-		fmt.Fprintln(s.env.Stdout, "paused")
+		lines = append(lines, "paused")
 	case len(schedule.Upcoming) == 0:
-		fmt.Fprintln(s.env.Stdout, "no time is left")
+		lines = append(lines, "no time is left")
 	}
 	for _, at := range schedule.Upcoming {
-		fmt.Fprintf(s.env.Stdout, "%-11s%s\n", "next", at.Format(scheduleLayout))
+		add("next", at.Format(scheduleLayout))
 	}
-	return nil
+	return lines
 }
 
 func scheduledTemplate(s *apiclient.Schedule) string {
@@ -69,83 +66,53 @@ func shownTime(at *time.Time) string {
 }
 
 func newScheduleListCommand(env Env) *cobra.Command {
-	s := scheduleCommand{env: env}
+	r := &remote{env: env}
 	var after string
 	var limit int
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List schedules by name",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.server.client()
-			if err != nil {
-				return err
+	cmd := r.command(&cobra.Command{
+		Use: "list", Short: "List schedules by name", Args: cobra.NoArgs,
+	}, func(ctx context.Context, c *apiclient.Client, _ []string) (view, error) {
+		page, err := c.ListSchedules(ctx, after, limit)
+		if err != nil {
+			return view{}, err
+		}
+		t := table{columns: []column{{title: "schedule"}, {title: "template"}, {title: "cron"}, {title: "zone"}, {title: "next"}, {title: "last error"}}}
+		for i := range page.Schedules {
+			s := &page.Schedules[i]
+			next := shownTime(s.NextRunAt)
+			if s.Paused {
+				next = "paused"
 			}
-			page, err := c.ListSchedules(cmd.Context(), after, limit)
-			if err != nil {
-				return s.server.explain(err)
-			}
-			if s.json {
-				return printJSON(env, page.JSON)
-			}
-			printSchedules(env, page)
-			return nil
-		},
-	}
+			t.add(s.Name, scheduledTemplate(s), s.Cron, s.TimeZone, next, s.LastError)
+		}
+		return view{raw: page.JSON, lines: tabled(&t), next: page.Next}, nil
+	})
 	cmd.Flags().StringVar(&after, "after", "", "only schedules after this name")
 	cmd.Flags().IntVar(&limit, "limit", 25, "how many at most, 1 to 100")
-	s.flags(cmd)
+	r.watchFlag(cmd)
 	return cmd
-}
-
-func printSchedules(env Env, page *apiclient.SchedulePage) {
-	t := table{columns: []column{{title: "schedule"}, {title: "template"}, {title: "cron"}, {title: "zone"}, {title: "next"}, {title: "last error"}}}
-	for i := range page.Schedules {
-		s := &page.Schedules[i]
-		next := shownTime(s.NextRunAt)
-		if s.Paused {
-			next = "paused"
-		}
-		t.add(s.Name, scheduledTemplate(s), s.Cron, s.TimeZone, next, s.LastError)
-	}
-	printTable(env, &t)
-	if page.Next != "" {
-		fmt.Fprintf(env.Stderr, "there are more; go on with --after %s\n", page.Next)
-	}
 }
 
 func newScheduleRunsCommand(env Env) *cobra.Command {
-	s := scheduleCommand{env: env}
+	r := &remote{env: env}
 	var limit int
-	cmd := &cobra.Command{
-		Use:   "runs NAME",
-		Short: "List what became of the last times of a schedule, newest first",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.server.client()
-			if err != nil {
-				return err
+	cmd := r.command(&cobra.Command{
+		Use: "runs NAME", Short: "List what became of the last times of a schedule, newest first", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		runs, err := c.ListScheduleRuns(ctx, args[0], limit)
+		if err != nil {
+			return view{}, err
+		}
+		t := table{columns: []column{{title: "scheduled for"}, {title: "outcome"}, {title: "task or reason"}}}
+		for _, run := range runs.Runs {
+			outcome := run.Outcome
+			if run.Manual {
+				outcome += " by hand"
 			}
-			runs, err := c.ListScheduleRuns(cmd.Context(), args[0], limit)
-			if err != nil {
-				return s.server.explain(err)
-			}
-			if s.json {
-				return printJSON(env, runs.JSON)
-			}
-			t := table{columns: []column{{title: "scheduled for"}, {title: "outcome"}, {title: "task or reason"}}}
-			for _, r := range runs.Runs {
-				outcome := r.Outcome
-				if r.Manual {
-					outcome += " by hand"
-				}
-				t.add(r.ScheduledFor.Local().Format(time.DateTime), outcome, r.TaskID+r.Reason)
-			}
-			printTable(env, &t)
-			return nil
-		},
-	}
+			t.add(run.ScheduledFor.Local().Format(time.DateTime), outcome, run.TaskID+run.Reason)
+		}
+		return view{raw: runs.JSON, lines: tabled(&t)}, nil
+	})
 	cmd.Flags().IntVar(&limit, "limit", 25, "how many at most, 1 to 100")
-	s.flags(cmd)
-	return cmd
+	return r.completes(cmd, scheduleWords)
 }

@@ -29,71 +29,66 @@ func newTaskCommand(env Env) *cobra.Command {
 		newTaskListCommand(env),
 		newTaskWaitCommand(env),
 		newTaskWatchCommand(env),
+		newTaskVisualizeCommand(env),
 	)
 	cmd.AddCommand(operatorCommands(env)...)
 	return cmd
 }
 
-// A taskCommand is one of the commands below task.
-type taskCommand struct {
-	env     Env
-	server  server
+// A waiter waits for the end of tasks.
+type waiter struct {
+	remote
+
 	timeout time.Duration
-	json    bool
 }
 
-func (t *taskCommand) flags(cmd *cobra.Command) {
-	t.server.flag(t.env, cmd)
-	jsonFlag(cmd, &t.json)
+func (w *waiter) timeoutFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&w.timeout, "timeout", 0, "how long to wait at most, as 30s or 5m (default: for ever)")
 }
 
-func (t *taskCommand) timeoutFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait at most, as 30s or 5m (default: for ever)")
+// viewOf shows a task with its steps.
+func viewOf(task *apiclient.Task, err error) (view, error) {
+	if err != nil {
+		return view{}, err
+	}
+	return view{raw: task.JSON, lines: func(s *screen) []string { return taskLines(s, task) }}, nil
 }
 
 func newTaskCreateCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
+	w := &waiter{remote: remote{env: env}}
 	var input, at, key string
 	var in time.Duration
 	var priority int
 	var wait bool
-	cmd := &cobra.Command{
+	cmd := w.command(&cobra.Command{
 		Use:   "create NAMESPACE/NAME[@VERSION]",
 		Short: "Create a task and print its id",
 		Long: "Create a task and print its id. With --wait, wait for its end and print it as task\n" +
-			"get does; the exit code is 1 unless it completes.",
+			"get does; the exit code says how it ended.",
 		Example: `  tasker-cli task create demo/linear --context '{"number": 6}' --wait
   tasker-cli task create orders/fulfilment@2.1.0 --context @order.json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			request, err := parseTemplateName(args[0])
-			if err != nil {
-				return err
-			}
-			if request.Context, err = readContext(env, input); err != nil {
-				return err
-			}
-			request.Priority, request.IdempotencyKey = priority, key
-			if request.RunAt, err = startTime(at, in); err != nil {
-				return err
-			}
-			c, err := t.server.client()
-			if err != nil {
-				return err
-			}
-			created, err := c.CreateTask(cmd.Context(), request)
-			switch {
-			case err != nil:
-				return t.server.explain(err)
-			case wait:
-				return t.finish(cmd.Context(), c, created.ID)
-			case t.json:
-				return printJSON(env, created.JSON)
-			}
-			_, err = fmt.Fprintln(env.Stdout, created.ID)
-			return err
-		},
-	}
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		request, err := parseTemplateName(args[0])
+		if err != nil {
+			return view{}, err
+		}
+		if request.Context, err = readContext(env, input); err != nil {
+			return view{}, err
+		}
+		request.Priority, request.IdempotencyKey = priority, key
+		if request.RunAt, err = startTime(at, in); err != nil {
+			return view{}, err
+		}
+		created, err := c.CreateTask(ctx, request)
+		switch {
+		case err != nil:
+			return view{}, err
+		case wait:
+			return w.await(ctx, c, created.ID)
+		}
+		return view{raw: created.JSON, lines: said("%s", created.ID)}, nil
+	})
 	cmd.Flags().StringVar(&input, "context", "{}", "input of the task: a JSON object, @FILE, or - for standard input")
 	cmd.Flags().IntVar(&priority, "priority", 0, "-100 to 100; steps of a higher priority run first")
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "a name for the task: where one with it exists already, that one is the answer")
@@ -101,9 +96,8 @@ func newTaskCreateCommand(env Env) *cobra.Command {
 	cmd.Flags().DurationVar(&in, "in", 0, "how long from now the first steps may start, as 90s or 12h")
 	cmd.MarkFlagsMutuallyExclusive("at", "in")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end of the task")
-	t.flags(cmd)
-	t.timeoutFlag(cmd)
-	return cmd
+	w.timeoutFlag(cmd)
+	return w.completes(cmd, templateWords)
 }
 
 // startTime is when a task may start: at a time, in a while, or, zero, at once.
@@ -174,91 +168,63 @@ func readInput(env Env, name string) ([]byte, error) {
 }
 
 func newTaskGetCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
-	cmd := &cobra.Command{
-		Use:   "get ID",
-		Short: "Print a task with its steps",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.server.client()
-			if err != nil {
-				return err
-			}
-			task, err := c.FindTask(cmd.Context(), args[0], 0)
-			if err != nil {
-				return t.server.explain(err)
-			}
-			return t.print(task)
-		},
-	}
-	t.flags(cmd)
-	return cmd
+	r := &remote{env: env}
+	return r.completes(r.command(&cobra.Command{
+		Use: "get ID", Short: "Print a task with its steps", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		return viewOf(c.FindTask(ctx, args[0], 0))
+	}), taskIDs)
 }
 
 func newTaskListCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
+	return newTaskPageCommand(env, &cobra.Command{Use: "list", Short: "List tasks, newest first"}, (*apiclient.Client).ListTasks)
+}
+
+// newTaskPageCommand completes a command that prints a page of tasks.
+func newTaskPageCommand(
+	env Env, cmd *cobra.Command, list func(*apiclient.Client, context.Context, apiclient.Filter) (*apiclient.TaskPage, error),
+) *cobra.Command {
+	r := &remote{env: env}
 	var f apiclient.Filter
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List tasks, newest first",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.server.client()
-			if err != nil {
-				return err
-			}
-			page, err := c.ListTasks(cmd.Context(), f)
-			switch {
-			case err != nil:
-				return t.server.explain(err)
-			case t.json:
-				return printJSON(env, page.JSON)
-			}
-			printTasks(env, page)
-			return nil
-		},
-	}
+	cmd.Args = cobra.NoArgs
+	r.command(cmd, func(ctx context.Context, c *apiclient.Client, _ []string) (view, error) {
+		page, err := list(c, ctx, f)
+		if err != nil {
+			return view{}, err
+		}
+		return view{raw: page.JSON, lines: pageLines(page), next: page.Next}, nil
+	})
 	flags := cmd.Flags()
 	flags.StringVar(&f.Namespace, "namespace", "", "only tasks of templates in this namespace")
 	flags.StringVar(&f.Name, "name", "", "only tasks of templates of this name")
 	flags.StringVar(&f.State, "state", "", "only tasks in this state, such as complete or blocked_by_failures")
 	flags.StringVar(&f.After, "after", "", "only tasks older than the one with this id")
 	flags.IntVar(&f.Limit, "limit", 25, "how many at most, 1 to 100")
-	t.flags(cmd)
+	completeFlag(cmd, "state", func(*cobra.Command) []string { return taskStates })
+	r.watchFlag(cmd)
 	return cmd
+}
+
+// taskStates are the states of tasks, for completion.
+var taskStates = []string{
+	string(tasker.TaskPending), string(tasker.TaskStepsInProcess), string(tasker.TaskWaitingForRetry), string(tasker.TaskBlockedByFailures),
+	string(tasker.TaskComplete), string(tasker.TaskError), string(tasker.TaskCancelled), string(tasker.TaskResolvedManually),
 }
 
 func newTaskWaitCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
-	cmd := &cobra.Command{
+	w := &waiter{remote: remote{env: env}}
+	cmd := w.command(&cobra.Command{
 		Use:   "wait ID",
 		Short: "Wait for the end of a task and print it",
 		Long: "Wait until a task is in a final state, or blocked by failures and so waiting for an\n" +
-			"operator, and print it. The exit code is 1 unless it completed.",
+			"operator, and print it. The exit code is 0 when it completed or was resolved, 4 when it\n" +
+			"failed, 5 when it is blocked, 6 when it was cancelled, 7 when --timeout was over.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.server.client()
-			if err != nil {
-				return err
-			}
-			return t.finish(cmd.Context(), c, args[0])
-		},
-	}
-	t.flags(cmd)
-	t.timeoutFlag(cmd)
-	return cmd
-}
-
-// finish waits for the end of a task and prints it.
-func (t *taskCommand) finish(ctx context.Context, c *apiclient.Client, id string) error {
-	task, err := t.await(ctx, c, id)
-	if err != nil {
-		return err
-	}
-	if err := t.print(task); err != nil {
-		return err
-	}
-	return verdict(task)
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		return w.await(ctx, c, args[0])
+	})
+	w.timeoutFlag(cmd)
+	return w.completes(cmd, taskIDs)
 }
 
 // look is how long one request waits for the end of a task, and so how late a
@@ -266,32 +232,34 @@ func (t *taskCommand) finish(ctx context.Context, c *apiclient.Client, id string
 const look = time.Second
 
 // await waits until nothing more happens to a task by itself.
-func (t *taskCommand) await(ctx context.Context, c *apiclient.Client, id string) (*apiclient.Task, error) {
-	ctx, cancel := t.limit(ctx)
+func (w *waiter) await(ctx context.Context, c *apiclient.Client, id string) (view, error) {
+	ctx, cancel := w.limit(ctx)
 	defer cancel()
 	for {
 		task, err := c.FindTask(ctx, id, look)
 		if err != nil {
-			return nil, t.server.explain(t.outOfTime(ctx, id, err))
+			return view{}, w.outOfTime(ctx, id, err)
 		}
 		if settled(task) {
-			return task, nil
+			shown, err := viewOf(task, nil)
+			shown.err = verdict(task)
+			return shown, err
 		}
 	}
 }
 
 // limit gives the command the time of --timeout.
-func (t *taskCommand) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if t.timeout > 0 {
-		return context.WithTimeout(ctx, t.timeout)
+func (w *waiter) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.timeout > 0 {
+		return context.WithTimeout(ctx, w.timeout)
 	}
 	return context.WithCancel(ctx)
 }
 
 // outOfTime puts an error that comes from --timeout into words.
-func (t *taskCommand) outOfTime(ctx context.Context, id string, err error) error {
+func (w *waiter) outOfTime(ctx context.Context, id string, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("task %s has not ended after %s", id, t.timeout)
+		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("task %s has not ended after %s", id, w.timeout)}
 	}
 	return err
 }
@@ -301,16 +269,24 @@ func settled(task *apiclient.Task) bool {
 	return task.State.Terminal() || task.State == tasker.TaskBlockedByFailures
 }
 
+// verdicts are the exit codes for tasks that did not complete.
+var verdicts = map[tasker.TaskState]int{
+	tasker.TaskError:             ExitTaskFailed,
+	tasker.TaskBlockedByFailures: ExitTaskBlocked,
+	tasker.TaskCancelled:         ExitTaskCancelled,
+}
+
 // verdict is an error unless the task completed.
 func verdict(task *apiclient.Task) error {
-	if task.State == tasker.TaskComplete || task.State == tasker.TaskResolvedManually {
+	code, failed := verdicts[task.State]
+	if !failed {
 		return nil
 	}
 	err := fmt.Errorf("task %s is in state %s", task.ID, task.State)
-	for _, s := range task.Steps {
-		if s.State == tasker.StepError && s.Error != nil {
+	for i := range task.Steps {
+		if s := &task.Steps[i]; s.State == tasker.StepError && s.Error != nil {
 			err = fmt.Errorf("%w: step %s: %s", err, s.Name, s.Error.Message)
 		}
 	}
-	return err
+	return &ExitError{Code: code, Err: err}
 }

@@ -13,7 +13,7 @@ import (
 
 // A bulkCommand is task bulk.
 type bulkCommand struct {
-	taskCommand
+	waiter
 
 	bulk          apiclient.Bulk
 	after, before string
@@ -21,8 +21,8 @@ type bulkCommand struct {
 }
 
 func newTaskBulkCommand(env Env) *cobra.Command {
-	b := bulkCommand{taskCommand: taskCommand{env: env}}
-	cmd := &cobra.Command{
+	b := &bulkCommand{waiter: waiter{remote: remote{env: env}}}
+	cmd := b.command(&cobra.Command{
 		Use:   "bulk cancel|retry|resolve",
 		Short: "Cancel, retry or resolve many tasks",
 		Long: "Cancel, retry or resolve all tasks that the filter describes, whose state allows it\n" +
@@ -30,8 +30,8 @@ func newTaskBulkCommand(env Env) *cobra.Command {
 			"the operation off in batches; task bulk show tells how far it has come.",
 		Example: `  tasker-cli task bulk retry --namespace orders --state blocked_by_failures --reason "gateway is back" --yes --wait`,
 		Args:    cobra.ExactArgs(1),
-		RunE:    b.run,
-	}
+	}, b.ask)
+	cmd.ValidArgs = []string{"cancel", "retry", "resolve"}
 	f, flags := &b.bulk.Filter, cmd.Flags()
 	flags.StringVar(&f.Namespace, "namespace", "", "only tasks of templates in this namespace")
 	flags.StringVar(&f.Name, "name", "", "only tasks of templates of this name")
@@ -43,40 +43,31 @@ func newTaskBulkCommand(env Env) *cobra.Command {
 	flags.BoolVar(&b.yes, "yes", false, "do it, and do not only count")
 	flags.BoolVar(&b.wait, "wait", false, "wait until it is done; the exit code is 1 if some tasks could not be dealt with")
 	noteFlags(env, cmd, &b.bulk.Note)
-	b.flags(cmd)
 	b.timeoutFlag(cmd)
 	cmd.AddCommand(newBulkShowCommand(env))
 	return cmd
 }
 
-func (b *bulkCommand) run(cmd *cobra.Command, args []string) (err error) {
+func (b *bulkCommand) ask(ctx context.Context, c *apiclient.Client, args []string) (_ view, err error) {
 	b.bulk.Kind, b.bulk.DryRun = args[0], !b.yes
 	if b.bulk.Filter.CreatedAfter, err = moment("--created-after", b.after); err != nil {
-		return err
+		return view{}, err
 	}
 	if b.bulk.Filter.CreatedBefore, err = moment("--created-before", b.before); err != nil {
-		return err
+		return view{}, err
 	}
-	c, err := b.server.client()
+	op, err := c.StartOperation(ctx, b.bulk)
+	if err == nil && b.wait && b.yes {
+		op, err = b.see(ctx, c, op.ID)
+	}
 	if err != nil {
-		return err
+		return view{}, err
 	}
-	op, err := c.StartOperation(cmd.Context(), b.bulk)
-	if err != nil {
-		return b.server.explain(err)
-	}
-	if b.wait && b.yes {
-		if op, err = b.see(cmd.Context(), c, op.ID); err != nil {
-			return err
-		}
-	}
-	if err := printOperation(&b.taskCommand, op); err != nil {
-		return err
-	}
+	shown := operationView(op)
 	if op.Failed > 0 {
-		return fmt.Errorf("%s could not be dealt with: %s", counted(op.Failed, "task"), op.LastError)
+		shown.err = fmt.Errorf("%s could not be dealt with: %s", counted(op.Failed, "task"), op.LastError)
 	}
-	return nil
+	return shown, nil
 }
 
 // see waits for the end of an operation.
@@ -86,7 +77,7 @@ func (b *bulkCommand) see(ctx context.Context, c *apiclient.Client, id string) (
 	for {
 		op, err := c.FindOperation(ctx, id)
 		if err != nil {
-			return nil, b.server.explain(err)
+			return nil, err
 		}
 		if op.State == "complete" {
 			return op, nil
@@ -95,7 +86,7 @@ func (b *bulkCommand) see(ctx context.Context, c *apiclient.Client, id string) (
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, fmt.Errorf("operation %s is not done after %s: %d of %d tasks are", id, b.timeout, op.Done, op.Matched)
+				return nil, &ExitError{Code: ExitTimeout, Err: fmt.Errorf("operation %s is not done after %s: %d of %d tasks are", id, b.timeout, op.Done, op.Matched)}
 			}
 			return nil, ctx.Err()
 		}
@@ -119,47 +110,33 @@ func moment(flag, text string) (*time.Time, error) {
 }
 
 func newBulkShowCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
-	cmd := &cobra.Command{
-		Use:   "show OPERATION",
-		Short: "Show how far an operation has come",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.server.client()
-			if err != nil {
-				return err
-			}
-			op, err := c.FindOperation(cmd.Context(), args[0])
-			if err != nil {
-				return t.server.explain(err)
-			}
-			return printOperation(&t, op)
-		},
-	}
-	t.flags(cmd)
+	r := &remote{env: env}
+	cmd := r.command(&cobra.Command{
+		Use: "show OPERATION", Short: "Show how far an operation has come", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		op, err := c.FindOperation(ctx, args[0])
+		if err != nil {
+			return view{}, err
+		}
+		return operationView(op), nil
+	})
+	r.watchFlag(cmd)
 	return cmd
 }
 
-func printOperation(t *taskCommand, op *apiclient.Operation) error {
-	if t.json {
-		return printJSON(t.env, op.JSON)
-	}
+func operationView(op *apiclient.Operation) view {
 	if op.ID == "" {
-		_, err := fmt.Fprintf(t.env.Stdout, "would %s %s; do it with --yes\n", op.Kind, counted(op.Matched, "task"))
-		return err
+		return view{raw: op.JSON, lines: said("would %s %s; do it with --yes", op.Kind, counted(op.Matched, "task"))}
 	}
-	lines := []string{
-		"operation  " + op.ID,
-		"state      " + newScreen(t.env, t.env.Stdout).paintState(op.State),
-		fmt.Sprintf("%-9s  %s of %s", op.Kind, thousands(op.Done), counted(op.Matched, "task")),
-	}
-	if op.Failed > 0 {
-		lines = append(lines, "failed     "+thousands(op.Failed)+", the last: "+oneLine(op.LastError))
-	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(t.env.Stdout, line); err != nil {
-			return err
+	return view{raw: op.JSON, lines: func(s *screen) []string {
+		lines := []string{
+			"operation  " + op.ID,
+			"state      " + s.paintState(op.State),
+			fmt.Sprintf("%-9s  %s of %s", op.Kind, thousands(op.Done), counted(op.Matched, "task")),
 		}
-	}
-	return nil
+		if op.Failed > 0 {
+			lines = append(lines, "failed     "+thousands(op.Failed)+", the last: "+oneLine(op.LastError))
+		}
+		return lines
+	}}
 }

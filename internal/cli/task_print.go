@@ -8,17 +8,6 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/apiclient"
 )
 
-// print prints a task with its steps.
-func (t *taskCommand) print(task *apiclient.Task) error {
-	if t.json {
-		return printJSON(t.env, task.JSON)
-	}
-	for _, line := range taskLines(newScreen(t.env, t.env.Stdout), task) {
-		fmt.Fprintln(t.env.Stdout, line)
-	}
-	return nil
-}
-
 // taskLines shows a task with its steps.
 func taskLines(s *screen, task *apiclient.Task) []string {
 	lines := []string{
@@ -33,14 +22,18 @@ func taskLines(s *screen, task *apiclient.Task) []string {
 	if len(task.Steps) == 0 {
 		return lines
 	}
-	steps := table{columns: []column{
+	return append(append(lines, ""), stepTable(task.Steps).lines(s)...)
+}
+
+func stepTable(steps []apiclient.Step) *table {
+	t := table{columns: []column{
 		{title: "step"}, {title: "state"}, {title: "attempt", right: true}, {title: "took", right: true}, {title: "result"},
 	}}
-	for i := range task.Steps {
-		step := &task.Steps[i]
-		steps.add(step.Name, string(step.State), attempts(step), took(step), outcomeOf(step))
+	for i := range steps {
+		step := &steps[i]
+		t.add(step.Name, string(step.State), attempts(step), took(step), outcomeOf(step))
 	}
-	return append(append(lines, ""), steps.lines(s)...)
+	return &t
 }
 
 func templateOf(task *apiclient.Task) string {
@@ -81,8 +74,8 @@ func oneLine(text string) string {
 	return text
 }
 
-// printTasks prints a page of tasks.
-func printTasks(env Env, page *apiclient.TaskPage) {
+// pageLines shows a page of tasks.
+func pageLines(page *apiclient.TaskPage) func(*screen) []string {
 	t := table{columns: []column{
 		{title: "task"}, {title: "template"}, {title: "state"}, {title: "steps", right: true}, {title: "created"},
 	}}
@@ -91,8 +84,5 @@ func printTasks(env Env, page *apiclient.TaskPage) {
 		t.add(task.ID, templateOf(task), string(task.State), fmt.Sprintf("%d/%d", task.CompletedSteps, task.TotalSteps),
 			task.CreatedAt.Local().Format(time.DateTime))
 	}
-	printTable(env, &t)
-	if page.Next != "" {
-		fmt.Fprintf(env.Stderr, "there are more; go on with --after %s\n", page.Next)
-	}
+	return tabled(&t)
 }

@@ -12,49 +12,49 @@ import (
 )
 
 func newTaskWatchCommand(env Env) *cobra.Command {
-	t := taskCommand{env: env}
+	w := &waiter{remote: remote{env: env}}
 	cmd := &cobra.Command{
 		Use:   "watch ID",
 		Short: "Show how a task moves, until its end",
 		Long: "Show how a task moves, until it is in a final state or blocked by failures: on a\n" +
 			"terminal as a table that changes, in a pipe as a line for every change. With --json\n" +
-			"a line is an object. The exit code is 1 unless the task completed.",
+			"a line is an object, with --yaml a document. The exit code is that of task wait.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.server.client()
+			c, err := w.client()
 			if err != nil {
 				return err
 			}
-			task, err := t.watch(cmd.Context(), c, args[0])
+			task, err := w.follow(cmd.Context(), c, args[0])
 			if err != nil {
-				return err
+				return w.explain(err)
 			}
 			return verdict(task)
 		},
 	}
-	t.flags(cmd)
-	t.timeoutFlag(cmd)
-	return cmd
+	w.flags(cmd)
+	w.timeoutFlag(cmd)
+	return w.completes(cmd, taskIDs)
 }
 
 // glance is how often watch looks at a task.
 const glance = 250 * time.Millisecond
 
-// watch shows every change of a task until nothing more happens to it by
+// follow shows every change of a task until nothing more happens to it by
 // itself.
-func (t *taskCommand) watch(ctx context.Context, c *apiclient.Client, id string) (*apiclient.Task, error) {
-	ctx, cancel := t.limit(ctx)
+func (w *waiter) follow(ctx context.Context, c *apiclient.Client, id string) (*apiclient.Task, error) {
+	ctx, cancel := w.limit(ctx)
 	defer cancel()
-	s := newScreen(t.env, t.env.Stdout)
+	s := newScreen(w.env, w.env.Stdout)
 	seen := seenStates{}
 	for {
 		task, err := c.FindTask(ctx, id, 0)
 		if err != nil {
-			return nil, t.server.explain(t.outOfTime(ctx, id, err))
+			return nil, w.outOfTime(ctx, id, err)
 		}
 		switch changes := seen.update(task); {
-		case t.json || !s.live():
-			err = t.printChanges(changes)
+		case w.forPrograms() || !s.live():
+			err = w.showChanges(changes)
 		default:
 			s.draw(taskLines(s, task)...)
 		}
@@ -64,7 +64,7 @@ func (t *taskCommand) watch(ctx context.Context, c *apiclient.Client, id string)
 		select {
 		case <-time.After(glance):
 		case <-ctx.Done():
-			return nil, t.outOfTime(ctx, id, ctx.Err())
+			return nil, w.outOfTime(ctx, id, ctx.Err())
 		}
 	}
 }
@@ -93,13 +93,18 @@ func (c change) String() string {
 	return text
 }
 
-func (t *taskCommand) printChanges(changes []change) error {
+func (w *waiter) showChanges(changes []change) error {
 	for _, c := range changes {
 		var err error
-		if t.json {
-			err = printJSONLine(t.env, c)
-		} else {
-			_, err = fmt.Fprintln(t.env.Stdout, c)
+		switch w.form {
+		case "json":
+			err = printJSONLine(w.env, c)
+		case "yaml":
+			if _, err = fmt.Fprintln(w.env.Stdout, "---"); err == nil {
+				err = printYAML(w.env, c)
+			}
+		default:
+			_, err = fmt.Fprintln(w.env.Stdout, c)
 		}
 		if err != nil {
 			return err

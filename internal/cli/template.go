@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tasker-systems/tasker-go/internal/apiclient"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
@@ -18,35 +20,20 @@ func newTemplateCommand(env Env) *cobra.Command {
 }
 
 func newTemplateListCommand(env Env) *cobra.Command {
-	var api server
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the templates that are registered with a server",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := api.client()
-			if err != nil {
-				return err
-			}
-			list, err := c.ListTemplates(cmd.Context())
-			if err != nil {
-				return api.explain(err)
-			}
-			if asJSON {
-				return printJSON(env, list.JSON)
-			}
-			t := table{columns: []column{{title: "template"}, {title: "version"}}}
-			for _, l := range list.Templates {
-				t.add(l.Namespace+"/"+l.Name, l.Version)
-			}
-			printTable(env, &t)
-			return nil
-		},
-	}
-	api.flag(env, cmd)
-	jsonFlag(cmd, &asJSON)
-	return cmd
+	r := &remote{env: env}
+	return r.command(&cobra.Command{
+		Use: "list", Short: "List the templates that are registered with a server", Args: cobra.NoArgs,
+	}, func(ctx context.Context, c *apiclient.Client, _ []string) (view, error) {
+		list, err := c.ListTemplates(ctx)
+		if err != nil {
+			return view{}, err
+		}
+		t := table{columns: []column{{title: "template"}, {title: "version"}}}
+		for _, l := range list.Templates {
+			t.add(l.Namespace+"/"+l.Name, l.Version)
+		}
+		return view{raw: list.JSON, lines: tabled(&t)}, nil
+	})
 }
 
 func newTemplateValidateCommand(env Env) *cobra.Command {

@@ -103,7 +103,7 @@ func (s *site) startOrchestrator() *child {
 // api returns a client of the API of an orchestrator.
 func (s *site) api(c *child) *apiclient.Client {
 	s.t.Helper()
-	api, err := apiclient.New("http://" + c.address("orchestration"))
+	api, err := apiclient.New("http://"+c.address("orchestration"), apiclient.Options{})
 	if err != nil {
 		s.t.Fatal(err)
 	}

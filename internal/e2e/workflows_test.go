@@ -41,7 +41,7 @@ func TestWorkflows(t *testing.T) {
 		{"combined", nil, func(s *site) []*apiclient.Client {
 			dev := s.start(taskerCLI, "dev", "--database-url", s.url, "--json")
 			url := dev.find(`"orchestration_url":"([^"]+)"`)[1]
-			api, err := apiclient.New(url)
+			api, err := apiclient.New(url, apiclient.Options{})
 			if err != nil {
 				s.t.Fatal(err)
 			}
