@@ -20,6 +20,7 @@ type stepStats struct {
 
 	mu               sync.Mutex
 	finished, failed int
+	ended, errors    int64 // since the start: all attempts, and those that failed
 	latency          health.Latency
 	status           health.Status // of the last snapshot
 	message          string
@@ -34,8 +35,10 @@ func (s *stepStats) record(took time.Duration, failure *outcome.Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished++
+	s.ended++
 	if failure != nil {
 		s.failed++
+		s.errors++
 	}
 	if s.cfg.PerformanceMonitoringEnabled {
 		s.latency.Add(took)
@@ -69,6 +72,13 @@ func (s *stepStats) snapshot(ctx context.Context) {
 		s.message += fmt.Sprintf("; half took up to %s, 99 %% up to %s", s.latency.Quantile(0.5), s.latency.Quantile(0.99))
 	}
 	s.finished, s.failed, s.latency = 0, 0, health.Latency{}
+}
+
+// totals returns how many attempts have ended since the start, and failed.
+func (s *stepStats) totals() (ended, failed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended, s.errors
 }
 
 // look is a health check.

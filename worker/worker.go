@@ -246,7 +246,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 		})
 	}
 	g.Go(func() error {
-		return web.Serve(ctx, r.sys.Common, r.cfg.System.Web, r.webDeps(), role.Ready)
+		return web.Serve(ctx, r.sys.Common, r.cfg.System.Web, r.webDeps(role.Handlers), role.Ready)
 	})
 	g.Go(func() error {
 		<-ctx.Done()
@@ -262,13 +262,18 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	return g.Wait()
 }
 
-func (r *runner) webDeps() web.Deps {
+func (r *runner) webDeps(handlers *tasker.Handlers) web.Deps {
 	slots := func() (inUse, capacity int) { return r.slots.inUse(), r.slots.capacity }
 	checks := slices.Concat(r.ops.Checks("worker_events"), r.listener.Checks(), []health.Check{
 		{Name: "resource_limits", Look: r.governor.look},
 		{Name: "steps", Look: r.finished.look},
 	})
-	return web.Deps{DB: r.sys.Pool, Slots: slots, Checks: checks, Config: r.sys.Config, Metrics: r.sys.Metrics, Log: r.sys.Log}
+	return web.Deps{
+		DB: r.sys.Pool, Slots: slots, Attempts: r.finished.totals, Levels: r.sys.Channels.Levels, Namespaces: r.namespaces,
+		HandlerNames: handlers.Names(), Process: r.sys.Process, WorkerID: r.cfg.System.WorkerID, WorkerType: r.cfg.System.WorkerType,
+		Catalog: r.sys.Catalog, Events: r.sys.Events, Bus: r.sys.Bus,
+		Checks: checks, Config: r.sys.Config, Metrics: r.sys.Metrics, Log: r.sys.Log,
+	}
 }
 
 // connect says where outcomes go: over the line, or to the database. What it

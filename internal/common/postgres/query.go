@@ -97,12 +97,19 @@ func FindTask(ctx context.Context, db DB, id uuid.UUID) (Task, error) {
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	var t Task
+	err := row.Scan(taskTargets(&t)...)
+	return t, err
+}
+
+// taskTargets are where taskColumns go.
+func taskTargets(t *Task) []any {
 	c := &t.Counts
-	err := row.Scan(&t.ID, &t.Namespace, &t.Name, &t.Version, &t.State, &t.Context, &t.CreatedAt, &t.FinishedAt,
+	return []any{
+		&t.ID, &t.Namespace, &t.Name, &t.Version, &t.State, &t.Context, &t.CreatedAt, &t.FinishedAt,
 		&t.CorrelationID, &t.Initiator, &t.SourceSystem, &t.Reason, &t.Tags,
 		&t.Priority, &t.RunAt, &t.PausedAt, &t.ParentID,
-		&c.Total, &c.Pending, &c.Enqueued, &c.InProgress, &c.Waiting, &c.Completed, &c.Failed)
-	return t, err
+		&c.Total, &c.Pending, &c.Enqueued, &c.InProgress, &c.Waiting, &c.Completed, &c.Failed,
+	}
 }
 
 const listStepsSQL = `
@@ -126,42 +133,13 @@ func ListSteps(ctx context.Context, db DB, task uuid.UUID) ([]Step, error) {
 	return steps, nil
 }
 
-// TaskFilter narrows a list of tasks; zero values do not narrow.
+// TaskFilter narrows a list of archived tasks; zero values do not narrow.
 type TaskFilter struct {
 	Namespace string
 	Name      string
 	State     tasker.TaskState
 	Before    uuid.UUID // only tasks older than this one: the next page
 	Limit     int
-}
-
-const listTasksSQL = `
-	select ` + taskColumns + `
-	from (
-		select t.*
-		from tasker.tasks t
-		join tasker.templates p on p.template_id = t.template_id
-		where ($1 = '' or p.namespace = $1) and ($2 = '' or p.name = $2)
-		and ($3 = '' or t.state = nullif($3, '')::tasker.task_state)
-		and ($4::uuid is null or t.task_id < $4)
-		order by t.task_id desc
-		limit $5
-	) t
-	join tasker.templates p on p.template_id = t.template_id` + countsSQL + `
-	order by t.task_id desc`
-
-// ListTasks returns tasks, newest first.
-func ListTasks(ctx context.Context, db DB, f TaskFilter) ([]Task, error) {
-	var before *uuid.UUID
-	if f.Before != uuid.Nil {
-		before = &f.Before
-	}
-	rows, _ := db.Query(ctx, listTasksSQL, f.Namespace, f.Name, string(f.State), before, f.Limit)
-	tasks, err := pgx.CollectRows(rows, scanTask)
-	if err != nil {
-		return nil, fmt.Errorf("list tasks: %w", err)
-	}
-	return tasks, nil
 }
 
 const taskStatesSQL = `select task_id, state from tasker.tasks where task_id = any ($1)`

@@ -107,6 +107,24 @@ func ListTemplates(ctx context.Context, db DB) ([]StoredTemplate, error) {
 	return collectTemplates(rows, "list templates")
 }
 
+// The newest definition of each version of one template.
+const listVersionsSQL = `
+	select ` + templateColumns + `
+	from (
+		select distinct on (version) ` + templateColumns + `
+		from tasker.templates
+		where namespace = $1 and name = $2
+		order by version, registered_at desc
+	) t
+	order by string_to_array(substring(version from '^[0-9.]+'), '.')::int[] desc, registered_at desc`
+
+// ListVersions returns the current definition of every version of a template,
+// the highest version first.
+func ListVersions(ctx context.Context, db DB, name TemplateName) ([]StoredTemplate, error) {
+	rows, _ := db.Query(ctx, listVersionsSQL, name.Namespace, name.Name)
+	return collectTemplates(rows, "list the versions of template "+name.String())
+}
+
 // The current definition of a template: of the named version, or of the highest
 // version when none is named.
 const findTemplateSQL = `

@@ -78,6 +78,10 @@ func (a *API) recover(ctx context.Context, sent *response) {
 // route passes a request on; one that no route is for is answered with a
 // problem, where the standard library would answer with text.
 func (a *API) route(w http.ResponseWriter, r *http.Request) {
+	if err := checkURL(r.URL); err != nil {
+		newProblem(BadRequest, err.Error(), requestID(r.Context())).write(w)
+		return
+	}
 	if _, pattern := a.mux.Handler(r); pattern != "" {
 		a.mux.ServeHTTP(w, r)
 		return

@@ -191,8 +191,8 @@ func TestOperations(t *testing.T) {
 	if len(list.Operations) != 1 || *list.Operations[0].ID != *started.ID {
 		t.Errorf("%+v", list)
 	}
-	cancelled, err := postgres.ListTasks(t.Context(), s.db, postgres.TaskFilter{State: tasker.TaskCancelled, Limit: 10})
-	if err != nil || len(cancelled) != 3 {
-		t.Errorf("%d tasks are cancelled (%v)", len(cancelled), err)
+	cancelled, err := postgres.SearchTasks(t.Context(), s.db, postgres.TaskSearch{States: []tasker.TaskState{tasker.TaskCancelled}, Limit: 10})
+	if err != nil || len(cancelled.Tasks) != 3 {
+		t.Errorf("%d tasks are cancelled (%v)", len(cancelled.Tasks), err)
 	}
 }

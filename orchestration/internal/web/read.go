@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
 
@@ -113,67 +112,4 @@ func (s *service) listSteps(ctx context.Context, in *stepsInput) (*stepsOutput, 
 		return nil, fmt.Errorf("find task %s: %w", in.ID, postgres.ErrNotFound)
 	}
 	return &stepsOutput{Body: stepsOf(in.ID, steps)}, nil
-}
-
-type listInput struct {
-	Namespace string           `query:"namespace"`
-	Name      string           `query:"name" doc:"Of the template"`
-	State     tasker.TaskState `query:"state" enum:"pending,initializing,enqueuing_steps,steps_in_process,evaluating_results,waiting_for_dependencies,waiting_for_retry,blocked_by_failures,complete,error,cancelled,resolved_manually"`
-	Limit     int              `query:"limit" minimum:"1" maximum:"100" default:"25"`
-	After     uuid.UUID        `query:"after" format:"uuid" doc:"Only tasks older than this one: the next of the page before"`
-}
-
-type listOutput struct {
-	Body struct {
-		Tasks []TaskSummary `json:"tasks" nullable:"false"`
-		Next  *uuid.UUID    `json:"next,omitempty" format:"uuid" doc:"There are more tasks after this one"`
-	}
-}
-
-// listTasks answers with a page of tasks.
-func (s *service) listTasks(ctx context.Context, in *listInput) (*listOutput, error) {
-	found, err := postgres.ListTasks(ctx, s.DB, postgres.TaskFilter{
-		Namespace: in.Namespace, Name: in.Name, State: in.State, Before: in.After,
-		Limit: in.Limit + 1, // to learn whether there are more
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := &listOutput{}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		out.Body.Next = &found[in.Limit-1].ID
-	}
-	out.Body.Tasks = make([]TaskSummary, len(found))
-	for i := range found {
-		out.Body.Tasks[i] = summaryOf(&found[i])
-	}
-	return out, nil
-}
-
-// A Template is a registered template by name.
-type Template struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	Version   string `json:"version"`
-}
-
-type templatesOutput struct {
-	Body struct {
-		Templates []Template `json:"templates" nullable:"false"`
-	}
-}
-
-// listTemplates answers with the names of all templates.
-func (s *service) listTemplates(ctx context.Context, _ *struct{}) (*templatesOutput, error) {
-	stored, err := postgres.ListTemplates(ctx, s.DB)
-	if err != nil {
-		return nil, err
-	}
-	out := &templatesOutput{}
-	out.Body.Templates = make([]Template, len(stored))
-	for i, t := range stored {
-		out.Body.Templates[i] = Template{Namespace: t.Namespace, Name: t.Name, Version: t.Version}
-	}
-	return out, nil
 }

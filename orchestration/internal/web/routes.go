@@ -17,7 +17,7 @@ const (
 
 // routes is the table of the API.
 func (s *service) routes(api *web.API) {
-	const tasks, templates, limits = "tasks", "templates", "limits"
+	const tasks, limits = "tasks", "limits"
 	web.Handle(api, web.Route{
 		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
 		Summary: "Create a task",
@@ -33,7 +33,9 @@ func (s *service) routes(api *web.API) {
 	}, s.createTasks)
 	web.Handle(api, web.Route{
 		ID: "list-tasks", Permission: permission.TasksList, Method: http.MethodGet, Path: "/v1/tasks", Group: tasks,
-		Summary: "List tasks, newest first", Detail: "Contexts and steps are left out. Pass next as after to read on.",
+		Summary: "List and search tasks, newest first",
+		Detail: "Contexts and steps are left out. Pass next as after to read on, until there is none: a search looks at so many tasks at a time, " +
+			"so a page may hold fewer than limit, even none, and not be the last.",
 		Codes: []web.Code{web.BadRequest},
 	}, s.listTasks)
 	web.Handle(api, web.Route{
@@ -58,10 +60,6 @@ func (s *service) routes(api *web.API) {
 		Summary: "List the signals that a task waits for", Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.listWaiting)
 	web.Handle(api, web.Route{
-		ID: "list-templates", Permission: permission.TemplatesRead, Method: http.MethodGet, Path: "/v1/templates", Group: templates,
-		Summary: "List the registered templates, every version",
-	}, s.listTemplates)
-	web.Handle(api, web.Route{
 		ID: "list-limits", Permission: permission.LimitsRead, Method: http.MethodGet, Path: "/v1/limits", Group: limits,
 		Summary: "List the limits in force, by name", Detail: "Pass next as after to read on.", Codes: []web.Code{web.BadRequest},
 	}, s.listLimits)
@@ -77,4 +75,47 @@ func (s *service) routes(api *web.API) {
 		Codes: []web.Code{web.BadRequest, web.NotFound},
 	}, s.removeLimit)
 	s.operatorRoutes(api)
+	s.readingRoutes(api)
+}
+
+// readingRoutes is the part of the table of the API that only tells.
+func (s *service) readingRoutes(api *web.API) {
+	const tasks, steps, templates, analytics = "tasks", "steps", "templates", "analytics"
+	found := []web.Code{web.BadRequest, web.NotFound}
+	web.Handle(api, web.Route{
+		ID: "get-task-context", Permission: permission.TasksContextRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/context", Group: tasks,
+		Summary: "Read the context of a task", Codes: found,
+	}, s.readContext)
+	web.Handle(api, web.Route{
+		ID: "get-task-summary", Permission: permission.TasksRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/summary", Group: tasks,
+		Summary: "Read a task at a glance", Detail: "With its steps and its dead letter, without context and results.", Codes: found,
+	}, s.readSummary)
+	web.Handle(api, web.Route{
+		ID: "get-step-audit", Permission: permission.StepsRead, Method: http.MethodGet, Path: "/v1/tasks/{task_uuid}/workflow_steps/{step}/audit", Group: steps,
+		Summary: "List what became of a step, oldest first", Detail: "Attempts that ended, by whom, and what operators did.", Codes: found,
+	}, s.readStepAudit)
+	web.Handle(api, web.Route{
+		ID: "list-templates", Permission: permission.TemplatesRead, Method: http.MethodGet, Path: "/v1/templates", Group: templates,
+		Summary: "List the registered templates, every version",
+	}, s.listTemplates)
+	web.Handle(api, web.Route{
+		ID: "list-template-versions", Permission: permission.TemplatesRead, Method: http.MethodGet, Path: "/v1/templates/{namespace}/{name}", Group: templates,
+		Summary: "List the versions of a template, the highest first", Codes: []web.Code{web.BadRequest, web.UnknownTemplate},
+	}, s.listVersions)
+	web.Handle(api, web.Route{
+		ID: "get-template", Permission: permission.TemplatesRead, Method: http.MethodGet, Path: "/v1/templates/{namespace}/{name}/{version}", Group: templates,
+		Summary: "Read a version of a template", Codes: []web.Code{web.BadRequest, web.UnknownTemplate},
+	}, s.readTemplate)
+	web.Handle(api, web.Route{
+		ID: "list-handlers", Permission: permission.SystemHandlersRead, Method: http.MethodGet, Path: "/v1/handlers", Group: templates,
+		Summary: "List the handlers that templates name, with the steps they run", Codes: []web.Code{web.BadRequest},
+	}, s.listHandlers)
+	web.Handle(api, web.Route{
+		ID: "get-performance", Permission: permission.SystemAnalyticsRead, Method: http.MethodGet, Path: "/v1/analytics/performance", Group: analytics,
+		Summary: "Read how tasks and steps fared of late", Detail: "The figures are those of the newest 20,000 tasks at most.", Codes: []web.Code{web.BadRequest},
+	}, s.readPerformance)
+	web.Handle(api, web.Route{
+		ID: "get-bottlenecks", Permission: permission.SystemAnalyticsRead, Method: http.MethodGet, Path: "/v1/analytics/bottlenecks", Group: analytics,
+		Summary: "Read what takes long, and what to do about it", Detail: "Looks at the newest 20,000 tasks at most.", Codes: []web.Code{web.BadRequest},
+	}, s.readBottlenecks)
 }

@@ -124,7 +124,7 @@ func TestScheduleRefusals(t *testing.T) {
 		{"POST", "", with("overlap", `"sometimes"`), 400, "body.overlap"},
 		{"POST", "", with("catch_up", `"all"`), 400, "catch_up all starts several tasks at once, so it needs overlap allow"},
 		{"POST", "", with("catch_up_max", "101"), 400, "body.catch_up_max"},
-		{"POST", "", with("tags", `["\u0000"]`), 400, "PostgreSQL cannot store it"},
+		{"POST", "", with("tags", `["\u0000"]`), 400, "cannot store the character"},
 		{"POST", "", `{"name": "x", "namespace": "shapes", "template": "diamond"}`, 400, "cron"},
 		{"PATCH", "/nightly", `{"cron": "0 0 31 2 *"}`, 400, "there is no such day"},
 		{"PATCH", "/nightly", `{"name": "renamed"}`, 400, "body.name"},

@@ -122,6 +122,9 @@ func codeOf(err error) web.Code {
 			return known.code
 		}
 	}
+	if _, ok := errors.AsType[*postgres.PathError](err); ok {
+		return web.BadRequest
+	}
 	if postgres.IsUnavailable(err) {
 		return web.Unavailable
 	}

@@ -208,7 +208,7 @@ func TestRefusals(t *testing.T) {
 		{"context is null", "POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes", "context": null}`, 400, []string{"must be a JSON object"}},
 		{
 			"context with U+0000", "POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes", "context": {"a": "\u0000"}}`, 400,
-			[]string{"BAD_REQUEST", "cannot store"},
+			[]string{"JSON_ERROR", "cannot store"},
 		},
 		{"context too large", "POST", "/v1/tasks", `{"name": "diamond", "namespace": "shapes", ` + large + `}`, 413, []string{"PAYLOAD_TOO_LARGE"}},
 		{"body too large", "POST", "/v1/tasks", strings.Repeat(" ", 2<<20) + valid, 413, []string{"PAYLOAD_TOO_LARGE"}},

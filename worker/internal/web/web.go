@@ -7,10 +7,16 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/catalog"
+	"github.com/tasker-systems/tasker-go/internal/common/channels"
+	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/publisher"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -19,7 +25,21 @@ import (
 type Deps struct {
 	DB postgres.DB
 	// Slots says how many steps are in hand, and how many may be.
-	Slots   func() (inUse, capacity int)
+	Slots func() (inUse, capacity int)
+	// Attempts says how many attempts have ended since the start, and failed.
+	Attempts func() (ended, failed int64)
+	// Levels says how full the channels of the process are.
+	Levels func() []channels.Level
+	// Namespaces are those whose steps the worker runs.
+	Namespaces   func() []string
+	HandlerNames []string
+	Process      uuid.UUID
+	WorkerID     string
+	WorkerType   string
+	Catalog      *catalog.Catalog
+	Events       *events.Router
+	Bus          *publisher.Bus
+
 	Checks  []health.Check     // of what else runs in the role
 	Config  config.Provider    // what /config tells
 	Metrics *telemetry.Metrics // nil when they are off
@@ -36,7 +56,7 @@ func Serve(ctx context.Context, common config.Common, cfg config.Web, deps Deps,
 func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 	api := web.New(web.Settings{
 		Title: "Tasker worker", Section: "worker.system.web", Web: cfg,
-		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Metrics: deps.Metrics, Log: deps.Log,
+		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: deps.Metrics, Log: deps.Log,
 	})
 	info := web.Info{
 		Role: "worker", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
@@ -47,6 +67,7 @@ func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
 	}, deps.Checks...))
 	web.HandleConfig(api, permission.WorkerConfigRead, deps.Config)
 	web.HandleMetrics(api)
+	deps.routes(api)
 	return api
 }
 
@@ -56,6 +77,14 @@ func (d Deps) databaseAnswers(ctx context.Context) (health.Status, string) {
 		return health.Unhealthy, "the database does not answer"
 	}
 	return health.Healthy, "the database answers"
+}
+
+// count returns the counts so far.
+func (d Deps) count() Figures {
+	var f Figures
+	f.SlotsInUse, f.Slots = d.Slots()
+	f.Attempts, f.Failed = d.Attempts()
+	return f
 }
 
 // slots tells how busy the worker is. Being busy is no illness.
