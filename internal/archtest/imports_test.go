@@ -61,7 +61,7 @@ internal/common/registry          : internal/common/postgres
 internal/common/webhook           :
 internal/common/permission        :
 internal/common/web               : . config internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
-internal/common/describe          : internal/common/catalog internal/common/postgres internal/common/templates internal/common/web github.com/google/uuid
+internal/common/describe          : internal/common/catalog internal/common/postgres internal/common/web github.com/google/uuid
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
 # The roles. Only the assemblies see the system, and neither role sees the other.

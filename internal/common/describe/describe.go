@@ -11,24 +11,23 @@ import (
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
-	"github.com/tasker-systems/tasker-go/internal/common/templates"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
-// A Name says which template is meant.
-type Name struct {
+// A TemplateName says which template is meant.
+type TemplateName struct {
 	Namespace string `json:"namespace"`
 	Template  string `json:"name"`
 	Version   string `json:"version"`
 }
 
 // NameOf returns the name of what is stored.
-func NameOf(t *postgres.StoredTemplate) Name {
-	return Name{Namespace: t.Namespace, Template: t.Name, Version: t.Version}
+func NameOf(t *postgres.StoredTemplate) TemplateName {
+	return TemplateName{Namespace: t.Namespace, Template: t.Name, Version: t.Version}
 }
 
-// A Step is what a template says of a step, in short.
-type Step struct {
+// A TemplateStep is what a template says of a step, in short.
+type TemplateStep struct {
 	Name         string   `json:"name"`
 	Type         string   `json:"type"`
 	Handler      string   `json:"handler,omitempty" doc:"Its callable"`
@@ -38,13 +37,13 @@ type Step struct {
 
 // A Template is all there is to say about a version of a template.
 type Template struct {
-	Name
+	TemplateName
 
-	Description  string     `json:"description,omitempty"`
-	Digest       string     `json:"digest"`
-	RegisteredAt time.Time  `json:"registered_at"`
-	Steps        []Step     `json:"steps" nullable:"false" doc:"As they are in this environment"`
-	Definition   web.Object `json:"definition" doc:"As it was registered"`
+	Description  string         `json:"description,omitempty"`
+	Digest       string         `json:"digest"`
+	RegisteredAt time.Time      `json:"registered_at"`
+	Steps        []TemplateStep `json:"steps" nullable:"false" doc:"As they are in this environment"`
+	Definition   web.Object     `json:"definition" doc:"As it was registered"`
 }
 
 // Read returns the template of a name, with the catalog's entry of it. It wraps
@@ -63,18 +62,18 @@ func Read(ctx context.Context, db postgres.DB, c *catalog.Catalog, name postgres
 	}
 	t := entries[0].Template
 	return entries[0], Template{
-		Name: NameOf(&stored[0]), Description: t.Description, Digest: stored[0].Digest, RegisteredAt: stored[0].RegisteredAt,
-		Steps: stepsOf(t), Definition: web.Object{RawMessage: stored[0].Definition},
+		TemplateName: NameOf(&stored[0]), Description: t.Description, Digest: stored[0].Digest, RegisteredAt: stored[0].RegisteredAt,
+		Steps: stepsOf(entries[0]), Definition: web.Object{RawMessage: stored[0].Definition},
 	}, nil
 }
 
-func stepsOf(t *templates.Template) []Step {
-	steps := make([]Step, len(t.Steps))
-	for i := range t.Steps {
-		s := &t.Steps[i]
-		steps[i] = Step{
+func stepsOf(e *catalog.Entry) []TemplateStep {
+	steps := make([]TemplateStep, len(e.Steps))
+	for i := range e.Steps {
+		s := &e.Template.Steps[i]
+		steps[i] = TemplateStep{
 			Name: s.Name, Type: string(s.Type), Handler: s.Handler.Callable, Dependencies: append([]string{}, s.Dependencies...),
-			MaxAttempts: s.Retry.Attempts(),
+			MaxAttempts: int(e.Steps[i].MaxAttempts),
 		}
 	}
 	return steps

@@ -244,7 +244,7 @@ func orNull[T comparable](v T) *T {
 
 // idAt is the least id of a task made at a time: see package taskid.
 func idAt(at time.Time) (id uuid.UUID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(max(at.UnixMilli(), 0))<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:8], uint64(max(at.UnixMilli(), 0))<<16)
 	return id
 }
 

@@ -41,7 +41,7 @@ const sought = `
 		case when i % 5 > 1 then '2026-01-01Z'::timestamptz + make_interval(mins => i + 5) end,
 		case when i % 7 = 0 then md5('c' || i % 2)::uuid end, case when i % 11 = 0 then md5('p')::uuid end,
 		case when i % 3 = 0 then 'ann' end, case when i % 4 = 0 then 'shop' end,
-		case when i % 2 = 0 then array['common'] || case when i % 50 = 0 then array['rare'] end end
+		nullif(array(select unnest(array['common', 'rare']) where i % 2 = 0 limit 1 + (i % 50 = 0)::int), '{}')
 	from generate_series(1, 300) i`
 
 // TestSearchFindsAll: whatever is looked for, the pages together hold what a plain

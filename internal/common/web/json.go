@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -37,12 +36,6 @@ func jsonFormat() huma.Format {
 	}
 }
 
-// level is an object or an array that is being read.
-type level struct {
-	keys  map[string]bool // of an object so far; nil: an array
-	isKey bool            // the next token is a key, or the end
-}
-
 // checkJSON refuses JSON that is nested too deep, has a key twice in an object,
 // a number beyond the range of float64, the character U+0000, half a surrogate
 // pair, or bytes that are no UTF-8.
@@ -55,49 +48,76 @@ func checkJSON(data []byte) error {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	var open []level
+	var open nesting
 	for {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
 			return nil // an end too early is for the library to find
 		}
+		if err == nil {
+			err = open.take(token)
+		}
 		if err != nil {
 			return err
 		}
-		inner := len(open) - 1
-		isKey := inner >= 0 && open[inner].isKey
-		if inner >= 0 && open[inner].keys != nil {
-			open[inner].isKey = !isKey // after a key comes its value
+	}
+}
+
+// nesting are the objects and arrays that are being read, the innermost last.
+type nesting []level
+
+type level struct {
+	keys  map[string]bool // of an object so far; nil: an array
+	isKey bool            // the next token is a key, or the end
+}
+
+func (n *nesting) take(token json.Token) error {
+	key := false
+	if inner := len(*n) - 1; inner >= 0 && (*n)[inner].keys != nil {
+		key = (*n)[inner].isKey
+		(*n)[inner].isKey = !key // after a key comes its value
+	}
+	switch token := token.(type) {
+	case json.Delim:
+		return n.turn(token)
+	case json.Number:
+		f, err := strconv.ParseFloat(string(token), 64)
+		if underflow := f == 0 && strings.ContainsAny(mantissa(token), "123456789"); err != nil || underflow {
+			return fmt.Errorf("the number %.40s is out of range", token)
 		}
-		switch token := token.(type) {
-		case json.Delim:
-			switch token {
-			case '{':
-				open = append(open, level{keys: map[string]bool{}, isKey: true})
-			case '[':
-				open = append(open, level{})
-			default:
-				open = open[:inner]
-			}
-			if len(open) > maxDepth {
-				return fmt.Errorf("the JSON is nested more than %d levels deep", maxDepth)
-			}
-		case json.Number:
-			if f, err := strconv.ParseFloat(string(token), 64); err != nil || math.IsInf(f, 0) || f == 0 && strings.ContainsAny(mantissa(token), "123456789") {
-				return fmt.Errorf("the number %.40s is out of range", token)
-			}
-		case string:
-			if strings.ContainsRune(token, 0) {
-				return errors.New("the database cannot store the character U+0000")
-			}
-			if isKey {
-				if open[inner].keys[token] {
-					return fmt.Errorf("the key %.100q stands twice in an object", token)
-				}
-				open[inner].keys[token] = true
-			}
+	case string:
+		if strings.ContainsRune(token, 0) {
+			return errors.New("the database cannot store the character U+0000")
+		}
+		if key {
+			return (*n)[len(*n)-1].add(token)
 		}
 	}
+	return nil
+}
+
+// turn goes into an object or array, or leaves one.
+func (n *nesting) turn(d json.Delim) error {
+	switch d {
+	case '{':
+		*n = append(*n, level{keys: map[string]bool{}, isKey: true})
+	case '[':
+		*n = append(*n, level{})
+	default:
+		*n = (*n)[:len(*n)-1]
+	}
+	if len(*n) > maxDepth {
+		return fmt.Errorf("the JSON is nested more than %d levels deep", maxDepth)
+	}
+	return nil
+}
+
+func (l *level) add(key string) error {
+	if l.keys[key] {
+		return fmt.Errorf("the key %.100q stands twice in an object", key)
+	}
+	l.keys[key] = true
+	return nil
 }
 
 // paired reports whether escapes of surrogates come in pairs; the standard

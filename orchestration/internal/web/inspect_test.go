@@ -22,7 +22,7 @@ func TestReading(t *testing.T) {
 	s.exec(`update tasker.steps set state = 'error', attempt = 2, claim = 2, started_at = now(), finished_at = now(), error = '{"kind": "handler_error"}'
 		where task_id = $1 and ordinal = 2`, id)
 	s.exec(`insert into tasker.step_attempts (task_id, ordinal, claim, attempt, started_at, finished_at, error)
-		select $1, 2, n, n, now() - interval '4 s', now() - interval '2 s', '{"kind": "handler_error"}' from generate_series(1, 2) n`, id)
+		select $1, 2, n, 1, now() - interval '4 s', now() - interval '2 s', '{"kind": "handler_error"}' from generate_series(1, 2) n`, id)
 	s.exec(`update tasker.tasks set state = 'blocked_by_failures' where task_id = $1`, id)
 	step := "/v1/tasks/" + id.String() + "/workflow_steps/left"
 	s.ask("PATCH", step, `{"action_type": "resolve_manually", "reason": "by phone", "resolved_by": "bob"}`)

@@ -13,7 +13,7 @@ import (
 
 type templatesOutput struct {
 	Body struct {
-		Templates []describe.Name `json:"templates" nullable:"false"`
+		Templates []describe.TemplateName `json:"templates" nullable:"false"`
 	}
 }
 
@@ -24,7 +24,7 @@ func (s *service) listTemplates(ctx context.Context, _ *struct{}) (*templatesOut
 		return nil, err
 	}
 	out := &templatesOutput{}
-	out.Body.Templates = make([]describe.Name, len(stored))
+	out.Body.Templates = make([]describe.TemplateName, len(stored))
 	for i := range stored {
 		out.Body.Templates[i] = describe.NameOf(&stored[i])
 	}
@@ -89,7 +89,7 @@ func (s *service) readTemplate(ctx context.Context, in *templateInput) (*templat
 
 // A HandlerUse is a step that a handler runs.
 type HandlerUse struct {
-	describe.Name
+	describe.TemplateName
 
 	Callable string `json:"callable" doc:"The name of the handler"`
 	Step     string `json:"step"`
@@ -125,7 +125,7 @@ func (s *service) listHandlers(ctx context.Context, in *handlersInput) (*handler
 		for _, step := range t.Steps {
 			if callable := step.Handler.Callable; callable != "" {
 				out.Body.Handlers = append(out.Body.Handlers, HandlerUse{
-					Name: describe.NameOf(st), Callable: callable, Step: step.Name,
+					TemplateName: describe.NameOf(st), Callable: callable, Step: step.Name,
 				})
 			}
 		}

@@ -82,7 +82,7 @@ type eventsOutput struct {
 
 type templatesOutput struct {
 	Body struct {
-		Templates []describe.Name `json:"templates" nullable:"false"`
+		Templates []describe.TemplateName `json:"templates" nullable:"false"`
 	}
 }
 
@@ -197,7 +197,7 @@ func (d Deps) listTemplates(ctx context.Context, _ *struct{}) (*templatesOutput,
 		return nil, err
 	}
 	out, served := &templatesOutput{}, d.Namespaces()
-	out.Body.Templates = []describe.Name{}
+	out.Body.Templates = []describe.TemplateName{}
 	for i := range stored {
 		if slices.Contains(served, stored[i].Namespace) {
 			out.Body.Templates = append(out.Body.Templates, describe.NameOf(&stored[i]))
