@@ -26,6 +26,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/taskid"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // Errors that callers may want to tell apart, with errors.Is.
@@ -72,6 +73,7 @@ type Client struct {
 	own     bool // Close closes the pool
 	names   messaging.Names
 	catalog *catalog.Catalog
+	tracer  *telemetry.Tracer // passes on what callers bring along
 
 	watcher  *await.Watcher
 	notifier *eventsystem.Notifier
@@ -101,6 +103,7 @@ func New(pool *pgxpool.Pool, cfg config.Common) *Client {
 	names := messaging.NewNames(cfg.Queues)
 	c := &Client{
 		pool: pool, names: names, catalog: catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
+		tracer:   telemetry.Passing(cfg.Telemetry),
 		watcher:  await.New(pool, slog.Default(), firstLook),
 		notifier: eventsystem.NewNotifier(pool, slog.Default()),
 	}
@@ -109,6 +112,8 @@ func New(pool *pgxpool.Pool, cfg config.Common) *Client {
 	c.loops.Go(func() { c.notifier.Run(c.ctx) })
 	return c
 }
+
+func (c *Client) door() intake.Door { return intake.Door{Catalog: c.catalog, Tracer: c.tracer} }
 
 // Close ends what the client holds; call it once. Workers that should be woken
 // are woken first. Calls of [Client.Wait] that still wait fail.
@@ -141,7 +146,8 @@ type Request struct {
 	Tags                            []string
 }
 
-// CreateTask creates a task and returns its id. Where the same task exists
+// CreateTask creates a task and returns its id. When ctx has a span of OpenTelemetry
+// and common.telemetry has traces on, the task belongs to that trace. Where the same task exists
 // already, by the identity_strategy of its template or by the idempotency key,
 // none is created: it returns the id of that one and a [*DuplicateError].
 func (c *Client) CreateTask(ctx context.Context, r Request) (string, error) {
@@ -225,7 +231,7 @@ func (c *Client) accept(ctx context.Context, db postgres.DB, requests []Request)
 	if len(problems) > 0 {
 		return intake.Accepted{}, errors.Join(problems...)
 	}
-	return intake.Accept(ctx, db, c.catalog, wanted)
+	return intake.Accept(ctx, db, c.door(), wanted)
 }
 
 func texts(ids []uuid.UUID) []string {

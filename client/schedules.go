@@ -115,7 +115,7 @@ func (c *Client) pause(ctx context.Context, name string, paused bool) error {
 // TriggerSchedule creates a task of a schedule now, paused or not, and returns
 // its id.
 func (c *Client) TriggerSchedule(ctx context.Context, name string) (string, error) {
-	accepted, err := schedules.Trigger(ctx, c.pool, c.catalog, name)
+	accepted, err := schedules.Trigger(ctx, c.pool, c.door(), name)
 	if err != nil {
 		return "", err
 	}

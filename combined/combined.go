@@ -80,7 +80,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 	if err != nil {
 		return err
 	}
-	defer sys.Close()
+	defer sys.Close() //nolint:contextcheck // ctx has ended by then
 	sys.Follow(provider)
 	worker.UseEvents(sys, cfg.Worker, opts.Events)
 

@@ -29,6 +29,7 @@ var variables = []Variable{
 	{"TASKER_CONFIG_PATH", "one file to load, as config generate writes them", false},
 	{"TASKER_CONFIG_ROOT", "a directory of layers to load", false},
 	{"LOG_LEVEL", "how much is logged: debug, info, warn or error", false},
+	{"LOG_FORMAT", "how it is written: text or json", false},
 }
 
 // Variables lists the variables of the environment that have to do with

@@ -7,6 +7,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // announced are the events that may follow from a batch, by their keys.
@@ -51,7 +52,7 @@ func (p *processor) announceReported(ctx context.Context, batch *postgres.Batch,
 		}
 		var messages []json.RawMessage
 		if err := json.Unmarshal(r.Events, &messages); err != nil {
-			p.log.ErrorContext(ctx, "the events of a step do not decode and are not published", "step_id", r.StepRef.ID(), "error", err)
+			p.log.ErrorContext(telemetry.About(ctx, claimedOf(r)), "the events of a step do not decode and are not published", "error", err)
 			continue
 		}
 		if known == nil {

@@ -94,19 +94,29 @@ func (p *processor) readDecisions(ctx context.Context, group []postgres.StoredRe
 	return decided, err
 }
 
+// companions go along with what the results of a batch bring about.
+type companions struct {
+	known  *announced
+	traced *results
+}
+
 // grow has the decisions bring about what they say. One that cannot be carried
 // out fails its step, so their tasks are settled, and other events follow than
 // those of its success.
-func (p *processor) grow(ctx context.Context, batch *postgres.Batch, decided map[postgres.StepRef]decision, known *announced) {
+func (p *processor) grow(ctx context.Context, batch *postgres.Batch, decided map[postgres.StepRef]decision, with companions) {
 	if len(decided) == 0 {
 		return
 	}
 	batch.Grow = &postgres.Grow{Plan: func(step postgres.StepRef, siblings []postgres.Sibling) ([]postgres.GrownStep, *postgres.Refusal) {
-		steps, err := p.plan(ctx, step, decided[step], siblings)
+		d := decided[step]
+		ctx := telemetry.About(ctx, d.step)
+		span := with.traced.decide(ctx, step, kindOf(d))
+		steps, err := p.plan(ctx, step, d, siblings)
+		endDecision(span, kindOf(d), len(steps), err)
 		if err != nil {
-			p.log.WarnContext(ctx, "a result cannot be carried out; its step has failed", "task_id", step.Task, "step_id", step.ID(), "error", err)
+			p.log.WarnContext(ctx, "a result cannot be carried out; its step has failed", "error", err)
 			failure := outcome.Failure{Kind: outcome.InvalidOutcome, Message: err.Error(), Permanent: true}
-			return nil, &postgres.Refusal{Error: failure.JSON(), Events: p.instead(ctx, decided[step], &failure, known)}
+			return nil, &postgres.Refusal{Error: failure.JSON(), Events: p.instead(ctx, d, &failure, with.known)}
 		}
 		return steps, nil
 	}}
@@ -130,10 +140,10 @@ func (p *processor) plan(ctx context.Context, step postgres.StepRef, d decision,
 	p.decided.warnings.Add(ctx, int64(len(growth.Warnings)), namespace)
 	p.decided.steps.Record(ctx, float64(len(growth.Steps)), namespace)
 	for _, warning := range growth.Warnings {
-		p.log.WarnContext(ctx, warning, "task_id", step.Task, "step_id", step.ID()) //nolint:sloglint // the texts of one list
+		p.log.WarnContext(ctx, warning) //nolint:sloglint // the texts of one list
 	}
 	if p.limits.EnableDetailedLogging {
-		p.log.InfoContext(ctx, "decided", "task_id", step.Task, "step_id", step.ID(), "named", growth.Named, "steps", growth.Names())
+		p.log.InfoContext(ctx, "decided", "named", growth.Named, "steps", growth.Names())
 	}
 	keys, err := d.entry.LimitKeys(d.step.Context)
 	if err != nil {

@@ -108,7 +108,7 @@ func (w *world) exec(sql string) {
 
 func (w *world) create() {
 	name := fmt.Sprintf("shape%d", rapid.IntRange(0, shapes-1).Draw(w.T, "shape"))
-	accepted, err := intake.Accept(w.b.Context(), w.b.sys.Pool, w.b.sys.Catalog, []intake.Request{
+	accepted, err := intake.Accept(w.b.Context(), w.b.sys.Pool, w.b.sys.Door(), []intake.Request{
 		{Template: postgres.TemplateName{Namespace: "test", Name: name}, Priority: rapid.IntRange(-1, 1).Draw(w.T, "priority")},
 	})
 	w.must(err)

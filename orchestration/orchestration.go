@@ -59,7 +59,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts .
 	if err != nil {
 		return err
 	}
-	defer sys.Close()
+	defer sys.Close() //nolint:contextcheck // ctx has ended by then
 	sys.Follow(provider)
 	room := cfg.Common.Channels.EventPublisher.EventQueueBufferSize
 	sys.UseEvents(o.events, room, room)
@@ -174,7 +174,10 @@ func prepare(ctx context.Context, sys *system.Context, cfg *config.Orchestration
 }
 
 func webDeps(sys *system.Context) web.Deps {
-	return web.Deps{DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config, Metrics: sys.Metrics, Log: sys.Log}
+	return web.Deps{
+		DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config,
+		Metrics: sys.Metrics, Tracer: sys.Tracer, Log: sys.Log,
+	}
 }
 
 // listening derives what the section does not name: an orchestrator has no

@@ -20,6 +20,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/result"
 )
 
@@ -30,6 +31,7 @@ const coalesced = 50
 // this process as they come, those of other processes from the results queue.
 type processor struct {
 	db       postgres.Pool
+	tracer   *telemetry.Tracer
 	catalog  *catalog.Catalog
 	names    messaging.Names
 	notifier *eventsystem.Notifier
@@ -55,7 +57,7 @@ type processor struct {
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
 	return &processor{
-		db: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
+		db: sys.Pool, tracer: sys.Tracer, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
@@ -207,12 +209,13 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		}
 	}
 	batch.Consumed = []postgres.Consumed{{Queue: entry.Queue, Messages: consumed}}
-	known := p.announce(&batch, namespace, group)
-	p.grow(ctx, &batch, decided, known)
+	known, traced := p.announce(&batch, namespace, group), traceResults(ctx, p, namespace, group, reportedOutcome)
+	p.grow(ctx, &batch, decided, companions{known, traced})
 	if runner != nil {
 		batch.HandOff.Slots = runner.Reserve(namespace, held, successors-held)
 	}
 	applied, err := p.apply(ctx, batch)
+	traced.end(applied, err)
 	if postgres.IsDataError(err) {
 		p.giveBack(runner, batch.HandOff.Slots-held) // the outcomes keep theirs for another try
 		return p.bisect(ctx, entry, group, err)
@@ -264,7 +267,7 @@ func (p *processor) add(ctx context.Context, batch *postgres.Batch, o *outcome.O
 		}
 		return p.dependents(ctx, s.Template, s.Defined())
 	}
-	batch.Failed = append(batch.Failed, p.failed(ctx, s, o.Failure, o.Failure.JSON()))
+	batch.Failed = append(batch.Failed, p.failed(telemetry.Carry(ctx, o.Trace), s, o.Failure, o.Failure.JSON()))
 	batch.Settle = append(batch.Settle, s.Task)
 	return 0
 }
@@ -297,8 +300,7 @@ func (p *processor) failed(ctx context.Context, s *postgres.ClaimedStep, f *outc
 		}
 	}
 	delay, again := result.Next(p.backoff(), attempt, f)
-	p.log.WarnContext(ctx, "step failed", "step", s.Name, "step_id", s.StepRef.ID(), "task_id", s.Task, "attempt", s.Attempt,
-		"max_attempts", s.MaxAttempts, "kind", f.Kind, "error", f.Message, "retry", again, "delay", delay)
+	p.log.WarnContext(telemetry.About(ctx, s), "step failed", "max_attempts", s.MaxAttempts, "kind", f.Kind, "error", f.Message, "retry", again, "delay", delay)
 	failed := postgres.Failed{StepRef: s.StepRef, Error: stored, Delay: delay, Final: !again}
 	if !again && err == nil && s.Definition != "" {
 		forBatch(&failed, entry, s.Definition)
@@ -333,7 +335,7 @@ func complete(steps []postgres.ClaimedStep, group []outcome.Outcome) {
 			if o == nil {
 				continue
 			}
-			s.Template, s.Context = o.Step.Template, o.Step.Context
+			s.Template, s.Context, s.Correlation, s.Trace = o.Step.Template, o.Step.Context, o.Step.Correlation, o.Step.Trace
 			if s.Results == nil {
 				s.Results = make(map[string]json.RawMessage, len(s.DependsOn))
 			}

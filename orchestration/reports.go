@@ -12,6 +12,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // applyStored applies what workers of other processes report, until ctx ends.
@@ -156,7 +157,8 @@ func (p *processor) tryReports(ctx context.Context, queue string, entry *catalog
 	if err != nil {
 		return err // ctx has ended: the messages come again
 	}
-	p.grow(ctx, &batch, decided, &announced{})
+	traced := traceResults(ctx, p, batch.Namespace, group, reportedReport)
+	p.grow(ctx, &batch, decided, companions{&announced{}, traced})
 	for i := range group {
 		r := &group[i]
 		consumed[i] = r.Message
@@ -174,6 +176,7 @@ func (p *processor) tryReports(ctx context.Context, queue string, entry *catalog
 	batch.Consumed = []postgres.Consumed{{Queue: queue, Messages: consumed}}
 	p.announceReported(ctx, &batch, entry.Template.Namespace, group)
 	applied, err := p.apply(ctx, batch)
+	traced.end(applied, err)
 	if err == nil {
 		p.after(ctx, entry, batch, applied)
 	}
@@ -189,12 +192,13 @@ func (p *processor) failedReport(ctx context.Context, r *postgres.StoredReport) 
 	if f.Kind == outcome.ResultRefused {
 		stored = r.Error // this process may have found so just now
 	}
-	return p.failed(ctx, claimedOf(r), &f, stored)
+	return p.failed(telemetry.Carry(ctx, r.Trace), claimedOf(r), &f, stored)
 }
 
 // claimedOf is the claim that a report speaks of, as far as it says.
 func claimedOf(r *postgres.StoredReport) *postgres.ClaimedStep {
 	return &postgres.ClaimedStep{
 		Message: r.Message, Template: r.Template, Name: r.Name, Definition: r.Definition, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts,
+		Correlation: r.Correlation,
 	}
 }

@@ -27,7 +27,7 @@ import (
 // set aside in the archive of its queue, with the reason.
 type doorkeeper struct {
 	pool       postgres.Pool
-	catalog    *catalog.Catalog
+	door       intake.Door
 	names      messaging.Names
 	notifier   *eventsystem.Notifier
 	wake       *eventsystem.Signal
@@ -43,7 +43,7 @@ type doorkeeper struct {
 func newDoorkeeper(sys *system.Context, cfg *config.Orchestration, pause func() time.Duration) *doorkeeper {
 	es, queues := cfg.EventSystems.Orchestration, sys.Common.Queues // its queues have no section of their own
 	d := &doorkeeper{
-		pool: sys.Pool, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, wake: eventsystem.NewSignal(),
+		pool: sys.Pool, door: sys.Door(), names: sys.Names, notifier: sys.Notifier, wake: eventsystem.NewSignal(),
 		most: coalesced * min(queues.DefaultBatchSize, queues.MaxBatchSize), visibility: queues.DefaultVisibilityTimeout.Duration(),
 		tries: int32(es.Processing.MaxRetries), rest: -1, delay: cfg.Backoff.ReenqueueDelays.Initializing.Duration(), //nolint:gosec // 0 to 100
 		pause: pause, log: sys.Log,
@@ -114,7 +114,7 @@ func (d *doorkeeper) accept(ctx context.Context, queue string, letters []postgre
 		return nil
 	}
 	err := postgres.InTx(ctx, d.pool, func(tx postgres.Pool) error {
-		if _, err := intake.Defer(ctx, tx, d.catalog, wanted); err != nil {
+		if _, err := intake.Defer(ctx, tx, d.door, wanted); err != nil {
 			return err
 		}
 		ids := make([]int64, len(letters))
@@ -146,7 +146,7 @@ func (d *doorkeeper) refuse(ctx context.Context, queue string, l postgres.Letter
 func (d *doorkeeper) expand(ctx context.Context, rest time.Duration) (int, error) {
 	var expanded intake.Accepted
 	err := postgres.InTx(ctx, d.pool, func(tx postgres.Pool) (err error) {
-		expanded, err = intake.Expand(ctx, tx, d.catalog, rest, d.most)
+		expanded, err = intake.Expand(ctx, tx, d.door.Catalog, rest, d.most)
 		return err
 	})
 	if err != nil {

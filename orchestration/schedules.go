@@ -20,6 +20,6 @@ func newFirer(sys *system.Context, cfg *config.Orchestration) *schedule.Firer {
 		look = min(look, es.Timing.FallbackPollingInterval.Duration())
 	}
 	return &schedule.Firer{
-		DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log, Look: look,
+		DB: sys.Pool, Door: sys.Door(), Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log, Look: look,
 	}
 }

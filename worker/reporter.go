@@ -96,7 +96,10 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 	reports := make([]postgres.Report, len(group))
 	held := 0
 	for i, o := range group {
-		reports[i] = postgres.Report{Message: o.Step.Message, Template: o.Step.Template, Result: o.Result, Events: durable(o.Events)}
+		reports[i] = postgres.Report{
+			Message: o.Step.Message, Template: o.Step.Template, Result: o.Result, Events: durable(o.Events),
+			Correlation: o.Step.Correlation, Trace: o.Trace,
+		}
 		if o.Failure != nil {
 			reports[i].Error = o.Failure.JSON()
 		}

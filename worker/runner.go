@@ -21,6 +21,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/registry"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // coalesced is how many reads of batch_size go into one round trip under load.
@@ -169,16 +170,19 @@ func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Durat
 // execute runs the handler of a step and sends the outcome to the sink. The
 // slot goes along with the outcome, unless the handler still sits in it.
 func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.ClaimedStep) {
+	ctx = telemetry.About(ctx, &claimed)
 	entry, err := r.sys.Catalog.Entry(ctx, claimed.Template)
 	if err != nil {
 		r.unreadable(ctx, claimed, err)
 		r.slots.release(1)
 		return
 	}
+	ctx, traced := r.trace(ctx, entry, &claimed)
 	job, failure := r.job(entry, claimed)
 	attempt := events.Attempt{Entry: entry, Claimed: &claimed, Step: job.Step}
 	if failure != nil {
-		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true}, attempt)
+		traced.end(failure)
+		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true, Trace: traced.carried}, attempt)
 		return
 	}
 	r.limit(claimed, job.Timeout)
@@ -186,9 +190,13 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 	delivered := make(chan bool, 1) // whether the outcome took the slot along
 	job.Done = func(result json.RawMessage, failure *outcome.Failure) {
 		r.finished.record(time.Since(began), failure)
+		traced.end(failure)
 		inTime := failure == nil || failure.Kind != outcome.HandlerTimeout
 		delivered <- inTime
-		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime}, attempt)
+		r.deliver(ctx, outcome.Outcome{
+			Step: claimed, Queue: sp.queue, Result: result, Failure: failure, Slot: inTime,
+			Trace: traced.carried,
+		}, attempt)
 	}
 	job.Freed = func() {
 		if tookSlot := <-delivered; !tookSlot {

@@ -88,7 +88,7 @@ func Run(ctx context.Context, provider config.Provider, handlers *tasker.Handler
 	if err != nil {
 		return err
 	}
-	defer sys.Close()
+	defer sys.Close() //nolint:contextcheck // ctx has ended by then
 	sys.Follow(provider)
 	UseEvents(sys, cfg.Worker, o.events)
 	load := func() ([]*templates.Template, error) { return o.load(sys.Common.TaskTemplates) }

@@ -42,7 +42,7 @@ internal/common/templates         : . config go.yaml.in/yaml/v3 github.com/santh
 internal/common/expansion         : . config internal/common/taskid internal/common/templates
 internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
-internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/otel/*
+internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/* google.golang.org/protobuf/*
 internal/common/channels          : . config
 internal/common/publisher         : . config internal/common/channels
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
@@ -53,7 +53,7 @@ internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
 internal/common/catalog           : . config internal/common/messaging internal/common/postgres internal/common/templates github.com/google/uuid
 internal/common/events            : . internal/common/catalog internal/common/outcome internal/common/postgres internal/common/publisher internal/common/templates github.com/google/uuid
-internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid
+internal/common/intake            : . config internal/common/catalog internal/common/messaging internal/common/postgres internal/common/taskid internal/common/templates github.com/google/uuid internal/common/telemetry go.opentelemetry.io/otel/*
 internal/common/operate           : . internal/common/catalog internal/common/eventsystem internal/common/expansion internal/common/messaging internal/common/postgres internal/common/state internal/common/taskid github.com/google/uuid
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
@@ -67,9 +67,9 @@ internal/common/system            : . config migrations internal/common/* github
 # The roles. Only the assemblies see the system, and neither role sees the other.
 orchestration/internal/web/*      : . config migrations internal/common/* !internal/common/system github.com/google/uuid github.com/danielgtaylor/huma/v2/*
 orchestration/internal/*          : . config internal/common/* !internal/common/system github.com/google/uuid
-orchestration                     : . config internal/common/* orchestration/internal/* github.com/google/uuid golang.org/x/sync/*
+orchestration                     : . config internal/common/* orchestration/internal/* github.com/google/uuid golang.org/x/sync/* go.opentelemetry.io/otel/*
 worker/internal/*                 : . config internal/common/* !internal/common/system github.com/google/uuid
-worker                            : . config internal/common/* internal/process worker/internal/* github.com/google/uuid golang.org/x/sync/*
+worker                            : . config internal/common/* internal/process worker/internal/* github.com/google/uuid golang.org/x/sync/* go.opentelemetry.io/otel/*
 combined                          : . config internal/common/* orchestration worker golang.org/x/sync/*
 
 # What users and their tests call. client is the one public package that names pgx.
@@ -91,6 +91,7 @@ scripts/*                         : internal/privatepg internal/privaterabbit
 # Tests.
 internal/archtest                 :
 internal/eventtest                : config internal/common/eventsystem internal/common/health github.com/jackc/pgx/v5/*
+internal/oteltest                 : go.opentelemetry.io/proto/otlp/* google.golang.org/protobuf/*
 internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker
@@ -98,7 +99,7 @@ internal/scenarios                :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
 internal/testbroker               : internal/privaterabbit
 internal/liveness                 : . config golang.org/x/tools/*
-test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rabbitmq/amqp091-go github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
+test                              : . client combined config migrations taskertest internal/* github.com/BurntSushi/toml github.com/google/uuid github.com/jackc/pgx/v5/* github.com/pelletier/go-toml/v2/* github.com/rabbitmq/amqp091-go github.com/rogpeppe/go-internal/* github.com/santhosh-tekuri/jsonschema/v6 github.com/toml-lang/toml-test/v2 go.opentelemetry.io/* go.uber.org/goleak go.yaml.in/yaml/v3 pgregory.net/rapid golang.org/x/sync/*
 `
 
 // TestImports holds the module to the policy.

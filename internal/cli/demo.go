@@ -118,7 +118,7 @@ func (d *demoCommand) withTasker(ctx context.Context, cfg *config.Config, do fun
 	if level == "" {
 		level = "error" // the progress tells of attempts that fail
 	}
-	log := process.Logger(d.screen, level)
+	log := process.Logger(d.screen, level, d.env.variable("LOG_FORMAT"))
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)

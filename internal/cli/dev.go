@@ -63,7 +63,7 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"))
+	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"), d.env.variable("LOG_FORMAT"))
 	process.LogConfig(ctx, log, cfg.Loaded())
 	applied, err := migrate(ctx, cfg.Current().Common)
 	if err != nil {

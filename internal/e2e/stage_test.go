@@ -33,7 +33,7 @@ func templates() fs.FS {
 		diamond("flaky", "{callable: flaky}", "max_attempts: 2, backoff_base_ms: 1500"),
 		diamond("held", "{callable: hold}", "max_attempts: 1"),
 		diamond("stubborn", "{callable: stubborn}", "max_attempts: 1"),
-		chain, branches, batches,
+		chain, branches, batches, line,
 	)
 }
 
@@ -61,6 +61,17 @@ steps:
   - {name: b, handler: {callable: trace}, dependencies: [a]}
   - {name: c, handler: {callable: flaky}, dependencies: [b], retry: {max_attempts: 2, backoff_base_ms: 200}}
   - {name: d, handler: {callable: trace}, dependencies: [c]}
+`
+
+// line is three steps in a row.
+const line = `
+name: line
+identity_strategy: always_unique
+namespace: ` + namespace + `
+steps:
+  - {name: a, handler: {callable: trace}}
+  - {name: b, handler: {callable: trace}, dependencies: [a]}
+  - {name: c, handler: {callable: trace}, dependencies: [b]}
 `
 
 // branches decides for two of three branches.

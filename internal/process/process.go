@@ -29,7 +29,7 @@ const (
 // exits with its code.
 func Main(name string, run func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := Signals(context.Background())
-	err := run(ctx, Logger(os.Stderr, os.Getenv("LOG_LEVEL")))
+	err := run(ctx, Logger(os.Stderr, os.Getenv("LOG_LEVEL"), os.Getenv("LOG_FORMAT")))
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
@@ -79,12 +79,16 @@ func ExitCode(err error) int {
 	return coded.ExitCode()
 }
 
-// Logger writes structured text to w from the given level up: debug, info, warn
-// or error; empty is info.
-func Logger(w io.Writer, level string) *slog.Logger {
+// Logger writes structured text to w, or JSON where the format is json, a line a
+// record, from the given level up: debug, info, warn or error; empty is info.
+func Logger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
 		l = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	options := &slog.HandlerOptions{Level: l}
+	if strings.EqualFold(format, "json") {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
 }

@@ -295,8 +295,7 @@ func (r *Router) leaveOut(ctx context.Context, e tasker.Event, err error) {
 		count = &r.counts.invalid
 	}
 	count.Add(1)
-	r.log.WarnContext(ctx, "event not published; the step is not affected", "event", e.Name, "task_id", e.Metadata.Task,
-		"step", e.Metadata.Step, "attempt", e.Metadata.Attempt, "error", err)
+	r.log.WarnContext(ctx, "event not published; the step is not affected", "event", e.Name, "error", err)
 }
 
 // Counted publishes an event whose attempt has counted, to the subscribers in

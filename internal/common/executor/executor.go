@@ -55,7 +55,7 @@ func (e *Executor) Run(ctx context.Context, job Job) {
 	var over atomic.Bool
 	watchdog := time.AfterFunc(job.Timeout+grace, func() {
 		if over.CompareAndSwap(false, true) {
-			e.Log.Error("handler ignores its deadline and keeps its slot", "handler", job.Callable, "step_id", job.Step.ID, "timeout", job.Timeout)
+			e.Log.ErrorContext(ctx, "handler ignores its deadline and keeps its slot", "handler", job.Callable, "timeout", job.Timeout)
 			job.Done(nil, timedOut(job.Timeout))
 		}
 	})
@@ -71,7 +71,7 @@ func (e *Executor) Run(ctx context.Context, job Job) {
 		job.Done(result, failure)
 		return
 	}
-	e.Log.Warn("handler returned after its attempt had timed out", "handler", job.Callable, "step_id", job.Step.ID, "took", time.Since(began))
+	e.Log.WarnContext(ctx, "handler returned after its attempt had timed out", "handler", job.Callable, "took", time.Since(began))
 }
 
 func timedOut(after time.Duration) *outcome.Failure {
@@ -83,7 +83,7 @@ func timedOut(after time.Duration) *outcome.Failure {
 func (e *Executor) attempt(ctx context.Context, handler tasker.Handler, job Job) (raw json.RawMessage, failure *outcome.Failure) {
 	defer func() {
 		if v := recover(); v != nil {
-			e.Log.ErrorContext(ctx, "handler panicked", "handler", job.Callable, "step_id", job.Step.ID, "panic", v, "stack", string(debug.Stack()))
+			e.Log.ErrorContext(ctx, "handler panicked", "handler", job.Callable, "panic", v, "stack", string(debug.Stack()))
 			raw, failure = nil, &outcome.Failure{Kind: outcome.HandlerPanic, Message: fmt.Sprintf("panic: %v", v)}
 		}
 	}()

@@ -17,6 +17,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/taskid"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // MaxContext is the largest context of a task, in bytes of JSON.
@@ -50,6 +51,9 @@ type Request struct {
 	// the template are the same; at most MaxKey bytes.
 	IdempotencyKey string
 	ParentID       *uuid.UUID // the correlation id of what caused it
+	// Trace is the span context of who asks, where that is not in the context of
+	// the call: see [telemetry.Carry].
+	Trace string
 }
 
 // Accepted are the tasks that a call created, in the order of the requests, and
@@ -77,8 +81,14 @@ func (a *Accepted) Channels(names messaging.Names) []string {
 
 // Defer does as [Accept] and leaves the steps to [Expand]: the tasks are
 // initializing until then.
-func Defer(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
-	return accept(ctx, db, c, requests, postgres.Accept)
+func Defer(ctx context.Context, db postgres.DB, d Door, requests []Request) (Accepted, error) {
+	return d.accept(ctx, db, requests, postgres.Accept)
+}
+
+// A Door is what tasks come in by.
+type Door struct {
+	Catalog *catalog.Catalog
+	Tracer  *telemetry.Tracer // nil: tasks are not traced
 }
 
 // Accept creates tasks: all of them or, when one is invalid, none. Every
@@ -88,15 +98,15 @@ func Defer(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []R
 //
 // A task that is the same as one that exists, by the identity strategy of its
 // template or by an idempotency key, is not created: see identity.go.
-func Accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request) (Accepted, error) {
-	return accept(ctx, db, c, requests, postgres.Whole)
+func Accept(ctx context.Context, db postgres.DB, d Door, requests []Request) (Accepted, error) {
+	return d.accept(ctx, db, requests, postgres.Whole)
 }
 
-func accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []Request, stage postgres.Stage) (Accepted, error) {
+func (d Door) accept(ctx context.Context, db postgres.DB, requests []Request, stage postgres.Stage) (Accepted, error) {
 	if err := check(requests); err != nil {
 		return Accepted{}, err
 	}
-	entries, err := resolve(ctx, c, requests)
+	entries, err := resolve(ctx, d.Catalog, requests)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -115,8 +125,10 @@ func accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 	for i := range accepted.IDs {
 		accepted.IDs[i] = taskid.New()
 	}
-	batch := accepted.group(entries, requests, extras{keys, identities}, stage)
+	creating := d.trace(ctx, &accepted, requests, entries)
+	batch := accepted.group(entries, requests, extras{keys, identities, creating.stored}, stage)
 	existing, err := postgres.CreateTasks(ctx, db, batch)
+	creating.end(existing, err)
 	if err != nil {
 		if postgres.IsDataError(err) {
 			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))
@@ -136,6 +148,7 @@ func accept(ctx context.Context, db postgres.DB, c *catalog.Catalog, requests []
 type extras struct {
 	keys       [][]string // of limits
 	identities [][]byte   // nil: tasks that have theirs already
+	traces     []string   // nil: tasks that have theirs already
 }
 
 // group puts tasks together that get the same steps, and notes the namespaces
@@ -154,6 +167,9 @@ func (a *Accepted) group(entries []*catalog.Entry, requests []Request, more extr
 		task := newTask(a.IDs[i], &requests[i])
 		if more.identities != nil {
 			task.Identity = more.identities[i]
+		}
+		if more.traces != nil {
+			task.Trace = more.traces[i]
 		}
 		if e.Limited() {
 			task.Keys = more.keys[i]

@@ -74,7 +74,7 @@ func TestAccept(t *testing.T) {
 	}
 	shop, office := postgres.TemplateName{Namespace: "shop", Name: "a"}, postgres.TemplateName{Namespace: "office", Name: "a"}
 	correlation := uuid.New()
-	accepted, err := Accept(t.Context(), pool, c, []Request{
+	accepted, err := Accept(t.Context(), pool, Door{Catalog: c}, []Request{
 		{Template: shop}, {Template: office, CorrelationID: &correlation}, {Template: shop, Context: json.RawMessage(`{"n": 1}`)},
 	})
 	if err != nil {
@@ -97,7 +97,7 @@ func TestAccept(t *testing.T) {
 			t.Errorf("task %d is %+v, want %+v", i, task, want)
 		}
 	}
-	if _, err := Accept(t.Context(), pool, c, []Request{{Template: shop, Context: json.RawMessage(`{"n": "\u0000"}`)}}); !errors.Is(err, ErrInvalid) {
+	if _, err := Accept(t.Context(), pool, Door{Catalog: c}, []Request{{Template: shop, Context: json.RawMessage(`{"n": "\u0000"}`)}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a context that PostgreSQL cannot store gave %v", err)
 	}
 }

@@ -64,6 +64,8 @@ type Outcome struct {
 	Slot bool
 	// Events follow from the outcome if it counts.
 	Events []Event
+	// Trace is the span context of the attempt; empty: it is not traced.
+	Trace string
 }
 
 // An Event is an event that waits for the attempt it follows from to count.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	tasker "github.com/tasker-systems/tasker-go"
 )
@@ -70,6 +69,7 @@ type HandOff struct {
 type Applied struct {
 	HandedOff []ClaimedStep // for the worker of this process; without Template and Context
 	Enqueued  int           // steps that became ready and wait on the queue
+	Waiting   []StepRef     // these steps
 	Gated     int           // steps that became ready and wait at a gate
 	Gates     []string      // gates at which steps came to wait or of which slots came back; one may stand twice
 	Grown     int           // steps that results brought about
@@ -362,9 +362,11 @@ func queueRest(b *pgx.Batch, batch Batch, applied *Applied, recount []uuid.UUID)
 		b.Queue(stopCopiesSQL, tasks, ordinals, claims)
 	}
 	if len(recount) > 0 {
-		b.Queue(recountSQL(batch.Queue), recount).Exec(func(tag pgconn.CommandTag) error {
-			applied.Enqueued += int(tag.RowsAffected())
-			return nil
+		b.Queue(recountSQL(batch.Queue), recount).Query(func(rows pgx.Rows) error {
+			enqueued, err := pgx.CollectRows(rows, pgx.RowToStructByPos[StepRef])
+			applied.Enqueued += len(enqueued)
+			applied.Waiting = append(applied.Waiting, enqueued...)
+			return err
 		})
 		b.Queue(releaseSlotsSQL(), recount).Query(func(rows pgx.Rows) error {
 			gates, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -427,6 +429,7 @@ func scanAdvanced(rows pgx.Rows, applied *Applied) error {
 		case id == nil:
 		case !*handedOff:
 			applied.Enqueued++
+			applied.Waiting = append(applied.Waiting, StepRef{Task: *task, Ordinal: *ordinal, Claim: *claim})
 		default:
 			results, err := object(raw)
 			if err != nil {

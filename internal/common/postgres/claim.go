@@ -27,7 +27,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 	return fmt.Sprintf(`
 	with due as materialized (
 		select q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
-			(q.message->>'claim')::int as claim, q.message ? 'starts' as starts
+			(q.message->>'claim')::int as claim, q.message ? 'starts' as starts, q.vt
 		from pgmq.%[1]s q
 		where q.vt <= clock_timestamp() - make_interval(secs => $5)
 		and ($6::float8 = 0 or clock_timestamp() - q.vt < make_interval(secs => $6))
@@ -36,7 +36,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		for update skip locked
 	), good as materialized (
 		select d.msg_id, s.task_id, s.ordinal, s.state, s.claim, s.attempt, s.process_id, s.started_at,
-			d.starts or s.state = 'waiting_for_retry' as resumes
+			d.starts or s.state = 'waiting_for_retry' as resumes, clock_timestamp() - d.vt as waited
 		from due d
 		join tasker.steps s on s.task_id = any (array[d.task_id]) and s.ordinal = d.ordinal and s.claim = d.claim
 		where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
@@ -50,7 +50,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		from good g
 		where s.task_id = any (array[g.task_id]) and s.ordinal = g.ordinal
 		returning g.msg_id, s.task_id, s.ordinal, s.claim, s.name, s.attempt, s.max_attempts, s.lost,
-			s.depends_on, s.dependents is null as leaf, s.priority, s.definition, s.input, s.checkpoint
+			s.depends_on, s.dependents is null as leaf, s.priority, s.definition, s.input, s.checkpoint, g.waited
 	), leased as (
 		update pgmq.%[1]s q
 		set vt = clock_timestamp() + make_interval(secs => $3), read_ct = q.read_ct + 1,
@@ -88,6 +88,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 	)
 	select c.msg_id, c.task_id, c.ordinal, c.claim, t.template_id, c.name, c.attempt, c.max_attempts, c.lost, c.leaf,
 		c.depends_on, c.priority, coalesce(c.definition, ''), c.input, c.checkpoint->'value', t.context,
+		t.correlation_id, coalesce(t.trace_context, ''), extract(epoch from c.waited)::float8,
 		case when c.depends_on is not null then (
 			select jsonb_object_agg(p.name, p.result)
 			from unnest(c.depends_on) d (ordinal)
@@ -139,9 +140,12 @@ func ClaimSteps(ctx context.Context, db DB, c Claim) (steps []ClaimedStep, err e
 func scanClaimed(row pgx.CollectableRow) (ClaimedStep, error) {
 	var s ClaimedStep
 	var results []byte
+	var waited float64
 	err := row.Scan(&s.Message.ID, &s.Task, &s.Ordinal, &s.Claim, &s.Template, &s.Name, &s.Attempt, &s.MaxAttempts,
-		&s.Lost, &s.Leaf, &s.DependsOn, &s.Priority, &s.Definition, &s.Input, &s.Checkpoint, &s.Context, &results)
+		&s.Lost, &s.Leaf, &s.DependsOn, &s.Priority, &s.Definition, &s.Input, &s.Checkpoint, &s.Context,
+		&s.Correlation, &s.Trace, &waited, &results)
 	if err == nil {
+		s.Waited = time.Duration(waited * float64(time.Second))
 		s.Results, err = object(results)
 	}
 	return s, err

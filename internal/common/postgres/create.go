@@ -63,19 +63,20 @@ type NewTask struct {
 	ParentID      *uuid.UUID // the correlation id of what caused it
 	Keys          []string   // of the limits that its steps pass: see [KeyLimit]
 	Identity      []byte     // of two tasks with the same one, the second is not created; nil: it is like no other
+	Trace         string     // the span context that its steps belong to; empty: none is stored
 }
 
 // A task whose first steps all wait at gates has nothing to run yet.
 const insertTasksSQL = `
 	insert into tasker.tasks (task_id, template_id, state, context, correlation_id, initiator, source_system, reason, tags,
-		priority, run_at, parent_correlation_id)
+		priority, run_at, parent_correlation_id, trace_context)
 	select r.task_id, $1,
 		case when r.run_at > clock_timestamp() and $2 <> 'initializing' then 'pending' else $2 end::tasker.task_state,
 		r.context::jsonb, r.correlation_id, nullif(r.initiator, ''), nullif(r.source_system, ''), nullif(r.reason, ''),
-		r.tags::text[], r.priority, r.run_at, r.parent
+		r.tags::text[], r.priority, r.run_at, r.parent, r.trace
 	from unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::int2[],
-		$11::timestamptz[], $12::uuid[])
-		r (task_id, context, correlation_id, initiator, source_system, reason, tags, priority, run_at, parent)`
+		$11::timestamptz[], $12::uuid[], $13::text[])
+		r (task_id, context, correlation_id, initiator, source_system, reason, tags, priority, run_at, parent, trace)`
 
 // Tasks that were initializing have their steps now.
 const expandTasksSQL = `
@@ -228,6 +229,7 @@ func (c *stepColumns) take(g *NewTasks, state tasker.TaskState) []any {
 	c.ids, c.priorities, c.starts = make([]uuid.UUID, n), make([]int16, n), make([]*time.Time, n)
 	correlations, parents, tags := make([]*uuid.UUID, n), make([]*uuid.UUID, n), make([]*string, n)
 	contexts, initiators, sources, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	traces := make([]*string, n)
 	for i := range g.Tasks {
 		t := &g.Tasks[i]
 		c.ids[i], contexts[i], correlations[i], parents[i] = t.ID, string(t.Context), t.CorrelationID, t.ParentID
@@ -236,8 +238,11 @@ func (c *stepColumns) take(g *NewTasks, state tasker.TaskState) []any {
 		if !t.RunAt.IsZero() {
 			c.starts[i] = &t.RunAt
 		}
+		if t.Trace != "" {
+			traces[i] = &t.Trace
+		}
 	}
-	return []any{g.Template, state, c.ids, contexts, correlations, initiators, sources, reasons, tags, c.priorities, c.starts, parents}
+	return []any{g.Template, state, c.ids, contexts, correlations, initiators, sources, reasons, tags, c.priorities, c.starts, parents, traces}
 }
 
 // queueSteps gives every one of the tasks the same steps.

@@ -14,14 +14,14 @@ import (
 // inserts the same identities, in the same order, is part of no deadlock.
 const insertDistinctTasksSQL = `
 	insert into tasker.tasks (task_id, template_id, state, context, correlation_id, initiator, source_system, reason, tags,
-		priority, run_at, parent_correlation_id, identity)
+		priority, run_at, parent_correlation_id, trace_context, identity)
 	select r.task_id, $1,
 		case when r.run_at > clock_timestamp() and $2 <> 'initializing' then 'pending' else $2 end::tasker.task_state,
 		r.context::jsonb, r.correlation_id, nullif(r.initiator, ''), nullif(r.source_system, ''), nullif(r.reason, ''),
-		r.tags::text[], r.priority, r.run_at, r.parent, r.identity
+		r.tags::text[], r.priority, r.run_at, r.parent, r.trace, r.identity
 	from unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::int2[],
-		$11::timestamptz[], $12::uuid[], $13::bytea[]) with ordinality
-		r (task_id, context, correlation_id, initiator, source_system, reason, tags, priority, run_at, parent, identity, n)
+		$11::timestamptz[], $12::uuid[], $13::text[], $14::bytea[]) with ordinality
+		r (task_id, context, correlation_id, initiator, source_system, reason, tags, priority, run_at, parent, trace, identity, n)
 	order by r.identity, r.n
 	on conflict (identity) where identity is not null do nothing`
 

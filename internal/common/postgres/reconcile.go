@@ -228,8 +228,9 @@ func FindUnsettled(ctx context.Context, db DB, rest Unsettled, limit int) (map[s
 
 // recountSQL sets waiting_on of pending steps to what their dependencies say and
 // lets go those that wait on nothing: to the queue, to their gates, or, when the
-// time of their next attempt has not come, to wait for it. Steps of paused tasks
-// stay pending. A failure that is tolerated keeps nobody waiting.
+// time of their next attempt has not come, to wait for it. It says which went to
+// the queue. Steps of paused tasks stay pending. A failure that is tolerated keeps
+// nobody waiting.
 func recountSQL(queue string) string {
 	return fmt.Sprintf(`
 	with recounted as (
@@ -280,7 +281,8 @@ func recountSQL(queue string) string {
 			|| case when t.run_at > clock_timestamp() then '{"starts": true}' else '{}' end::jsonb
 	from moved m
 	join tasker.tasks t on t.task_id = any (array[m.task_id])
-	where m.free and m.gates is null`, table(queue), messageID(queue, "m.priority"))
+	where m.free and m.gates is null
+	returning (message->>'task')::uuid, (message->>'step')::int, (message->>'claim')::int`, table(queue), messageID(queue, "m.priority"))
 }
 
 // Settle evaluates tasks of one queue anew: recounts what their steps wait on,

@@ -19,6 +19,9 @@ type Report struct {
 	Result   json.RawMessage // nil: it failed
 	Error    json.RawMessage
 	Events   json.RawMessage // domain events that follow once it is applied, an array; nil: none
+
+	Correlation *uuid.UUID // of the task; nil: none
+	Trace       string     // the span context of the attempt; empty: none
 }
 
 // reportSQL stores outcomes on their steps, sends a pointer to each to the
@@ -28,8 +31,9 @@ func reportSQL(queue, resultsQueue string) string {
 	return fmt.Sprintf(`
 	with reported as materialized (
 		select *
-		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::text[])
-			with ordinality h (msg_id, task_id, ordinal, claim, template_id, result, error, events, place)
+		from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+				$9::uuid[], $10::text[])
+			with ordinality h (msg_id, task_id, ordinal, claim, template_id, result, error, events, correlation, trace, place)
 	), stored as (
 		update tasker.steps s
 		set state = case when h.error is null then 'enqueued_for_orchestration'
@@ -38,11 +42,12 @@ func reportSQL(queue, resultsQueue string) string {
 		from reported h
 		where s.task_id = any (array[h.task_id]) and s.ordinal = h.ordinal and s.claim = h.claim
 		and s.state = 'in_progress'
-		returning s.task_id, s.ordinal, s.claim, h.template_id, h.place
+		returning s.task_id, s.ordinal, s.claim, h.template_id, h.correlation, h.trace, h.place
 	), sent as (
 		insert into pgmq.%[2]s (vt, message)
 		select clock_timestamp(),
-			jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim, 'template', template_id)
+			jsonb_strip_nulls(jsonb_build_object('task', task_id, 'step', ordinal, 'claim', claim, 'template', template_id,
+				'correlation', correlation, 'trace', trace))
 		from stored
 	), gone as (
 		delete from pgmq.%[1]s q
@@ -58,13 +63,19 @@ func ReportSteps(ctx context.Context, db DB, queue, resultsQueue string, reports
 	ids := make([]int64, len(reports))
 	templates := make([]uuid.UUID, len(reports))
 	results, errs, events := make([]*string, len(reports)), make([]*string, len(reports)), make([]*string, len(reports))
-	for i, r := range reports {
-		ids[i], templates[i] = r.Message.ID, r.Template
+	correlations, traces := make([]*uuid.UUID, len(reports)), make([]*string, len(reports))
+	for i := range reports {
+		r := &reports[i]
+		ids[i], templates[i], correlations[i] = r.Message.ID, r.Template, r.Correlation
+		if r.Trace != "" {
+			traces[i] = &r.Trace
+		}
 		results[i], errs[i], events[i] = text(r.Result), text(r.Error), text(r.Events)
 	}
 	tasks, ordinals, claims := refs(reports, func(r *Report) StepRef { return r.StepRef })
 	var stored []int
-	err := db.QueryRow(ctx, reportSQL(queue, resultsQueue), ids, tasks, ordinals, claims, templates, results, errs, events).Scan(&stored)
+	err := db.QueryRow(ctx, reportSQL(queue, resultsQueue), ids, tasks, ordinals, claims, templates, results, errs, events,
+		correlations, traces).Scan(&stored)
 	if err != nil {
 		return nil, fmt.Errorf("report %d steps: %w", len(reports), err)
 	}
@@ -94,6 +105,8 @@ type StoredReport struct {
 	Error       json.RawMessage // set when Failed
 	Events      json.RawMessage // as in [Report]
 	Reads       int32           // of the message, this one included
+	Correlation *uuid.UUID      // as in [Report]
+	Trace       string          // as in [Report]
 	Stale       bool            // the step has moved on: nothing but the message is left
 }
 
@@ -114,12 +127,14 @@ func readReportsSQL(resultsQueue string) string {
 		from due d
 		where q.msg_id = any (array[d.msg_id])
 		returning q.msg_id, (q.message->>'task')::uuid as task_id, (q.message->>'step')::int as ordinal,
-			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id, q.read_ct
+			(q.message->>'claim')::int as claim, (q.message->>'template')::uuid as template_id,
+			(q.message->>'correlation')::uuid as correlation, coalesce(q.message->>'trace', '') as trace, q.read_ct
 	)
 	select m.msg_id, m.task_id, m.ordinal, m.claim, m.template_id, coalesce(s.name, ''),
 		coalesce(s.definition, ''), coalesce(s.attempt, 0),
 		coalesce(s.max_attempts, 0), coalesce(s.dependents is null, false),
-		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.events, m.read_ct, s.task_id is null
+		coalesce(s.state = 'enqueued_as_error_for_orchestration', false), s.error, s.events,
+		m.correlation, m.trace, m.read_ct, s.task_id is null
 	from taken m
 	left join tasker.steps s on s.task_id = any (array[m.task_id]) and s.ordinal = m.ordinal and s.claim = m.claim
 		and s.state in ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
@@ -133,7 +148,7 @@ func ReadReports(ctx context.Context, db DB, resultsQueue string, limit int, vis
 	reports, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (StoredReport, error) {
 		var r StoredReport
 		err := row.Scan(&r.Message.ID, &r.Task, &r.Ordinal, &r.Claim, &r.Template, &r.Name, &r.Definition, &r.Attempt, &r.MaxAttempts,
-			&r.Leaf, &r.Failed, &r.Error, &r.Events, &r.Reads, &r.Stale)
+			&r.Leaf, &r.Failed, &r.Error, &r.Events, &r.Correlation, &r.Trace, &r.Reads, &r.Stale)
 		return r, err
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -46,7 +48,22 @@ type ClaimedStep struct {
 	Input       json.RawMessage            // of a batch worker; nil elsewhere
 	Checkpoint  json.RawMessage            // what an earlier attempt saved; nil: nothing
 	Context     json.RawMessage            // the task's input
+	Correlation *uuid.UUID                 // of the task; nil: none
+	Trace       string                     // the span context stored with the task; empty: none
+	Waited      time.Duration              // how long the message was due; zero for a step that was handed over
 	Results     map[string]json.RawMessage // of its dependencies, by name
+}
+
+// LogValue implements [slog.LogValuer]: what logs say of a step.
+func (s *ClaimedStep) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("task_id", s.Task.String()), slog.String("step_id", s.StepRef.ID().String()), slog.String("step", s.Name),
+		slog.Int("attempt", int(s.Attempt)),
+	}
+	if s.Correlation != nil {
+		attrs = append(attrs, slog.String("correlation_id", s.Correlation.String()))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Defined is the name of the step in its template.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/cron"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -228,7 +227,7 @@ func stored(err error) error {
 // Trigger creates a task of a schedule now, paused or not, whatever its overlap
 // policy says. Its times stay as they are. Errors are those of [intake.Accept],
 // and [postgres.ErrNotFound].
-func Trigger(ctx context.Context, db postgres.Pool, c *catalog.Catalog, name string) (intake.Accepted, error) {
+func Trigger(ctx context.Context, db postgres.Pool, d intake.Door, name string) (intake.Accepted, error) {
 	var accepted intake.Accepted
 	err := postgres.InTx(ctx, db, func(tx postgres.Pool) error {
 		s, err := postgres.LockSchedule(ctx, tx, name)
@@ -242,7 +241,7 @@ func Trigger(ctx context.Context, db postgres.Pool, c *catalog.Catalog, name str
 		request := Request(&s, now)
 		request.Reason = "triggered by hand"
 		request.IdempotencyKey += " by hand " + uuid.NewString()
-		if accepted, err = intake.Accept(ctx, tx, c, []intake.Request{request}); err != nil {
+		if accepted, err = intake.Accept(ctx, tx, d, []intake.Request{request}); err != nil {
 			return err
 		}
 		task := &accepted.IDs[0]

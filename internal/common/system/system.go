@@ -21,6 +21,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/channels"
 	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/publisher"
@@ -36,6 +37,7 @@ type Context struct {
 	Common   config.Common
 	Config   config.Provider // what is in effect now; nil until Follow
 	Metrics  *telemetry.Metrics
+	Tracer   *telemetry.Tracer
 	Pool     *pgxpool.Pool
 	Names    messaging.Names
 	Catalog  *catalog.Catalog
@@ -62,9 +64,8 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 	}
 	names := messaging.NewNames(cfg.Queues)
 	process := uuid.Must(uuid.NewV7())
-	metrics, err := telemetry.New(cfg.Telemetry, telemetry.Process{
-		Name: cfg.System.ProcessName, Instance: process.String(), Environment: cfg.Environment,
-	})
+	log = telemetry.Logger(log)
+	metrics, tracer, err := measure(ctx, cfg, process, log)
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -79,12 +80,26 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Catalog:  catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
 		Notifier: eventsystem.NewNotifier(pool, log),
 		Metrics:  metrics,
+		Tracer:   tracer,
 		Bus:      bus,
 		Events:   events.NewRouter(nil, bus, process, log),
 		Channels: monitor,
 		Log:      log,
 	}, nil
 }
+
+func measure(ctx context.Context, cfg config.Common, process uuid.UUID, log *slog.Logger) (*telemetry.Metrics, *telemetry.Tracer, error) {
+	p := telemetry.Process{Name: cfg.System.ProcessName, Instance: process.String(), Environment: cfg.Environment}
+	metrics, err := telemetry.New(cfg.Telemetry, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	tracer, err := telemetry.NewTracer(ctx, cfg.Telemetry, p, log)
+	return metrics, tracer, err
+}
+
+// Door is what tasks come in by.
+func (c *Context) Door() intake.Door { return intake.Door{Catalog: c.Catalog, Tracer: c.Tracer} }
 
 // UseEvents adds the subscribers and publishers of the program, which may be nil,
 // before Run: for each subscriber buffer events may wait, and the ids of so many
@@ -129,8 +144,12 @@ func (c *Context) Follow(p config.Provider) {
 	}
 }
 
-// Close closes the pool. Everything that uses it must have ended.
-func (c *Context) Close() { c.Pool.Close() }
+// Close sends the spans that wait, for no longer than a few seconds, and closes
+// the pool. Everything that uses it must have ended.
+func (c *Context) Close() {
+	c.Tracer.Close()
+	c.Pool.Close()
+}
 
 // Listener returns a listener that raises the signals of the channels.
 func (c *Context) Listener(signals map[string]*eventsystem.Signal, how eventsystem.Listening) *eventsystem.Listener {

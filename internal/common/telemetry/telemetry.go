@@ -37,7 +37,7 @@ type Metrics struct {
 	meter    metric.Meter
 }
 
-// A Process says whose metrics these are.
+// A Process says whose metrics and traces these are.
 type Process struct {
 	Name        string // common.system.process_name
 	Instance    string // tells processes of one name apart
@@ -56,11 +56,16 @@ func New(cfg config.Telemetry, p Process) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up metrics: %w", err)
 	}
-	provider := sdk.NewMeterProvider(sdk.WithReader(exporter), sdk.WithResource(resource.NewSchemaless(
+	provider := sdk.NewMeterProvider(sdk.WithReader(exporter), sdk.WithResource(p.resource()))
+	return &Metrics{registry: registry, meter: provider.Meter(scope)}, nil
+}
+
+// resource is the process in the words of OpenTelemetry.
+func (p Process) resource() *resource.Resource {
+	return resource.NewSchemaless(
 		attribute.String("service.name", p.Name), attribute.String("service.instance.id", p.Instance),
 		attribute.String("deployment.environment.name", string(p.Environment)),
-	)))
-	return &Metrics{registry: registry, meter: provider.Meter("github.com/tasker-systems/tasker-go")}, nil
+	)
 }
 
 // Handler returns what answers a scrape in the format of Prometheus, nil where

@@ -55,6 +55,7 @@ func New(s Settings) *API {
 	cfg.Formats = map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()}
 	cfg.Transformers = []huma.Transformer{asProblem}
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	s.Log = telemetry.Logger(s.Log)
 	mux := http.NewServeMux()
 	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
 	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
@@ -149,7 +150,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 	}
 	p := newProblem(code, "", requestID(ctx))
 	if p.Detail != "" {
-		a.settings.Log.Log(ctx, level, "request failed", "request_id", p.RequestID, "code", string(code), "error", err)
+		a.settings.Log.Log(ctx, level, "request failed", "code", string(code), "error", err)
 		return p
 	}
 	p.Detail, p.Errors = list(err)

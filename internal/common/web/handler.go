@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // Handler returns what serves the API. Each request gets an id, a deadline and
@@ -32,12 +34,13 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		id = rand.Text()
 	}
 	w.Header().Set(requestIDHeader, id)
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestIDKey{}, id), a.settings.Web.RequestTimeout.Duration())
+	ctx := telemetry.FromHeader(context.WithValue(r.Context(), requestIDKey{}, id), r.Header)
+	ctx, cancel := context.WithTimeout(telemetry.About(ctx, telemetry.Field{Name: "request_id", Value: id}), a.settings.Web.RequestTimeout.Duration())
 	defer cancel()
 	sent := &response{ResponseWriter: w}
 	defer func() {
 		a.measure(ctx, r, sent.status, time.Since(began))
-		a.settings.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("request_id", id),
+		a.settings.Log.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", sent.status),
 			slog.Int64("bytes", sent.bytes), slog.Duration("took", time.Since(began)))
 	}()
@@ -67,7 +70,7 @@ func (a *API) recover(ctx context.Context, sent *response) {
 		return
 	}
 	if ctx.Err() == nil { // else huma could not write to a client that has gone
-		a.settings.Log.ErrorContext(ctx, "request panicked", "request_id", requestID(ctx), "panic", reason, "stack", string(debug.Stack()))
+		a.settings.Log.ErrorContext(ctx, "request panicked", "panic", reason, "stack", string(debug.Stack()))
 	}
 	if sent.status != 0 {
 		panic(http.ErrAbortHandler)

@@ -39,10 +39,18 @@ type envelope struct {
 	Metadata  json.RawMessage `json:"metadata"`
 }
 
+// traced is the span context of who sent a message, among its metadata.
+type traced struct {
+	Parent string `json:"traceparent"`
+	State  string `json:"tracestate"`
+}
+
 // Task reads a request for a task: the body of POST /v1/tasks, as it is or under
-// the key task_request of an envelope. A key that means nothing is an error: it
+// the key task_request of an envelope, whose metadata may have traceparent and
+// tracestate. A key that means nothing is an error: it
 // was meant to mean something.
 func Task(message json.RawMessage) (intake.Request, error) {
+	var trace string
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(message, &keys); err != nil {
 		return intake.Request{}, errors.New("the message is no JSON object")
@@ -52,7 +60,7 @@ func Task(message json.RawMessage) (intake.Request, error) {
 		if err := strict(message, &e); err != nil {
 			return intake.Request{}, err
 		}
-		message = e.Task
+		message, trace = e.Task, traceOf(e.Metadata)
 	}
 	var t task
 	if err := strict(message, &t); err != nil {
@@ -62,8 +70,20 @@ func Task(message json.RawMessage) (intake.Request, error) {
 		Template: postgres.TemplateName{Namespace: t.Namespace, Name: t.Name, Version: t.Version},
 		Context:  t.Context, CorrelationID: t.CorrelationID, ParentID: t.ParentID,
 		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags,
-		Priority: t.Priority, RunAt: t.RunAt, IdempotencyKey: t.Key,
+		Priority: t.Priority, RunAt: t.RunAt, IdempotencyKey: t.Key, Trace: trace,
 	}, nil
+}
+
+// traceOf reads what metadata, which may be anything, say of traces.
+func traceOf(metadata json.RawMessage) string {
+	var t traced
+	if json.Unmarshal(metadata, &t) != nil || t.Parent == "" {
+		return ""
+	}
+	if t.State != "" {
+		return t.Parent + " " + t.State
+	}
+	return t.Parent
 }
 
 // Finalization reads which task to look at again: {"task_uuid": …}.

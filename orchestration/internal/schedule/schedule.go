@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
@@ -28,7 +27,7 @@ import (
 // A Firer fires the schedules that are due.
 type Firer struct {
 	DB       postgres.Pool
-	Catalog  *catalog.Catalog
+	Door     intake.Door
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
 	Log      *slog.Logger
@@ -133,7 +132,7 @@ func (f *Firer) create(ctx context.Context, tx postgres.Pool, starts []start) (c
 	}
 	var accepted intake.Accepted
 	err = postgres.InTx(ctx, tx, func(savepoint postgres.Pool) (err error) {
-		accepted, err = intake.Accept(ctx, savepoint, f.Catalog, requests)
+		accepted, err = intake.Accept(ctx, savepoint, f.Door, requests)
 		return err
 	})
 	switch {

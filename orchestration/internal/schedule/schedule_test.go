@@ -16,6 +16,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
@@ -49,7 +50,7 @@ func newPlace(t *testing.T) (*place, *Firer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Catalog.Register(t.Context(), all); err != nil {
+	if err := f.Door.Catalog.Register(t.Context(), all); err != nil {
 		t.Fatal(err)
 	}
 	return p, f
@@ -59,7 +60,7 @@ func (p *place) firer() *Firer {
 	names := messaging.NewNames(config.Queues{WorkerNamespace: "worker", NamingPattern: "{namespace}_{name}_queue"})
 	log := slog.New(slog.DiscardHandler)
 	return &Firer{
-		DB: p.pool, Catalog: catalog.New(p.pool, names, config.Test, config.TaskTemplates{}), Names: names, Notifier: eventsystem.NewNotifier(p.pool, log),
+		DB: p.pool, Door: intake.Door{Catalog: catalog.New(p.pool, names, config.Test, config.TaskTemplates{})}, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log),
 		Log: log, Look: time.Minute,
 	}
 }
@@ -339,7 +340,7 @@ func TestEachTimeHasItsTask(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Catalog.Register(t.Context(), all); err != nil {
+		if err := f.Door.Catalog.Register(t.Context(), all); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{strategy + "-a", strategy + "-b"} {
@@ -351,7 +352,7 @@ func TestEachTimeHasItsTask(t *testing.T) {
 	p.makeDue(2)
 	p.fire(f, 6)
 	for range 2 {
-		if accepted, err := schedules.Trigger(t.Context(), p.pool, f.Catalog, "strict-a"); err != nil || len(accepted.Duplicates) > 0 {
+		if accepted, err := schedules.Trigger(t.Context(), p.pool, f.Door, "strict-a"); err != nil || len(accepted.Duplicates) > 0 {
 			t.Errorf("trigger: %+v, %v", accepted, err)
 		}
 	}

@@ -121,7 +121,7 @@ func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(ta
 		}
 		requests[i] = asked[i].request()
 	}
-	accepted, err := intake.Accept(ctx, s.DB, s.Catalog, requests)
+	accepted, err := intake.Accept(ctx, s.DB, s.door(), requests)
 	if err != nil {
 		return intake.Accepted{}, locate(err, where)
 	}
