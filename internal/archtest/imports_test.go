@@ -87,6 +87,7 @@ internal/cli                      : . client combined config migrations orchestr
 cmd/*                             : . combined config orchestration worker internal/cli internal/demo internal/process
 examples/*                        : . client worker
 scripts/*                         : internal/privatepg internal/privaterabbit
+deploy                            :
 
 # Tests.
 internal/archtest                 :
