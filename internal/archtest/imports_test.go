@@ -93,6 +93,7 @@ deploy                            :
 internal/archtest                 :
 internal/eventtest                : config internal/common/eventsystem internal/common/health github.com/jackc/pgx/v5/*
 internal/oteltest                 : go.opentelemetry.io/proto/otlp/* google.golang.org/protobuf/*
+internal/contract                 : github.com/santhosh-tekuri/jsonschema/v6
 internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker

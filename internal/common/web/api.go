@@ -75,7 +75,8 @@ type Route struct {
 	// Permission is what a caller must hold, or [permission.Public]. Nobody may
 	// call a route that has none.
 	Permission permission.Permission
-	Status     int // of success; 0 means 200
+	Status     int   // of success; 0 means 200
+	Also       []int // further statuses of success, with the same body
 	// MaxBody is the largest request body in bytes; 0 means 1 MiB.
 	MaxBody int64
 	// Codes are the codes of errors it answers with, besides those that every
@@ -92,7 +93,7 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 		OperationID: r.ID, Method: r.Method, Path: r.Path, Summary: r.Summary, Description: r.Detail,
 		DefaultStatus: r.Status, MaxBodyBytes: r.MaxBody, BodyReadTimeout: a.settings.Web.RequestTimeout.Duration(),
 		Responses: map[string]*huma.Response{},
-		Errors:    statuses(append(r.Codes, Unavailable)),
+		Errors:    statuses(r.codes()),
 	}
 	if r.Group != "" {
 		op.Tags = []string{r.Group}
@@ -106,6 +107,21 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 		return out, nil
 	})
 	delete(op.Responses, strconv.Itoa(http.StatusUnprocessableEntity)) // it is 400 here
+	for _, status := range r.Also {
+		like := *op.Responses[strconv.Itoa(r.Status)]
+		like.Description = http.StatusText(status)
+		op.Responses[strconv.Itoa(status)] = &like
+	}
+}
+
+// codes are the codes of all errors it answers with.
+func (r *Route) codes() []Code {
+	all := append([]Code{BadRequest, Internal, Unavailable}, r.Codes...)
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch: // a body may be late, large or no JSON
+		all = append(all, Timeout, PayloadTooLarge, UnsupportedMediaType)
+	}
+	return all
 }
 
 // Routes returns the routes added so far.

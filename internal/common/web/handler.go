@@ -20,10 +20,9 @@ func (a *API) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.open("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(document) // the client may have gone
-	})
+	if err := a.describe(document); err != nil {
+		return nil, err
+	}
 	return http.HandlerFunc(a.serve), nil
 }
 

@@ -262,7 +262,7 @@ func TestOpenAPI(t *testing.T) {
 		statuses = append(statuses, status)
 	}
 	slices.Sort(statuses)
-	if want := []string{"200", "400", "500", "503"}; !slices.Equal(statuses, want) {
+	if want := []string{"200", "400", "408", "413", "415", "500", "503"}; !slices.Equal(statuses, want) {
 		t.Errorf("got responses %v; want %v", statuses, want)
 	}
 	if got := responses["400"].Content["application/problem+json"].Schema["$ref"]; got != "#/components/schemas/Problem" {

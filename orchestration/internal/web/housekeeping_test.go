@@ -254,7 +254,7 @@ func TestArchiveOnDemand(t *testing.T) {
 func TestStaleness(t *testing.T) {
 	t.Parallel()
 	for minutes, want := range map[float64]string{30: "healthy", 47: "healthy", 48: "warning", 51: "warning", 60: "stale", 90: "stale"} {
-		r := web.RestingTask{Minutes: minutes, Limit: 60}
+		r := web.RestingTask{Minutes: minutes, Limit: 60, Cause: "rest"}
 		if r.Grade(); r.Health != want {
 			t.Errorf("%v minutes of 60 are %s, want %s", minutes, r.Health, want)
 		}

@@ -53,7 +53,7 @@ func (s *service) operatorRoutes(api *web.API) {
 		MaxBody: operate.MaxResult + 64<<10, Codes: append(codes, web.PayloadTooLarge),
 	}, s.changeStep)
 	web.Handle(api, web.Route{
-		ID: "start-operation", Permission: permission.OperationsStart, Method: http.MethodPost, Path: "/v1/operations", Group: operations, Status: http.StatusAccepted,
+		ID: "start-operation", Permission: permission.OperationsStart, Method: http.MethodPost, Path: "/v1/operations", Group: operations, Status: http.StatusAccepted, Also: []int{http.StatusOK},
 		Summary: "Cancel, retry or resolve many tasks",
 		Detail:  "An orchestrator works it off in batches; read it to see how far it has come. With dry_run the tasks are only counted, and the status is 200.",
 		Codes:   []web.Code{web.BadRequest},

@@ -19,7 +19,7 @@ const (
 func (s *service) routes(api *web.API) {
 	const tasks, limits = "tasks", "limits"
 	web.Handle(api, web.Route{
-		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated,
+		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated, Also: []int{http.StatusOK},
 		Summary: "Create a task",
 		Detail: "Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the " +
 			"identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists.",

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tasker-systems/tasker-go/internal/common/permission"
+	"github.com/tasker-systems/tasker-go/internal/golden"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
 )
 
@@ -13,7 +14,7 @@ import (
 // listed here once more, so that nothing becomes public by a slip.
 func TestEveryRouteSaysWhoMay(t *testing.T) {
 	t.Parallel()
-	public := []string{"/health", "/health/live", "/health/ready", "/health/detailed", "/metrics", "/openapi.json"}
+	public := []string{"/health", "/health/live", "/health/ready", "/health/detailed", "/metrics", "/openapi.json", "/api-docs/openapi.json", "/api-docs/ui", "/api-docs/ui.js", "/api-docs/ui.css"}
 	api := web.API()
 	if _, err := api.Handler(); err != nil { // which adds the description of the API
 		t.Fatal(err)
@@ -30,4 +31,14 @@ func TestEveryRouteSaysWhoMay(t *testing.T) {
 	if len(public) > 0 {
 		t.Errorf("there is no public route %v", public)
 	}
+}
+
+// TestDocumentIsCurrent: the OpenAPI document under docs is that of the routes.
+func TestDocumentIsCurrent(t *testing.T) {
+	t.Parallel()
+	document, err := web.API().OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.File(t, "../../../docs/openapi-orchestration.json", string(document))
 }

@@ -22,19 +22,21 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
+	"github.com/tasker-systems/tasker-go/internal/contract"
 	"github.com/tasker-systems/tasker-go/internal/testdb"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
 )
 
 func TestMain(m *testing.M) {
 	// The private server of the test process lives as long as the process.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
+	goleak.VerifyTestMain(held{m}, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
 }
 
 // A server is a running API on a database of its own.
 type server struct {
 	t    *testing.T
 	db   *pgxpool.Pool
+	says *contract.Contract // each answer is held to it
 	deps web.Deps
 	base string
 	http *http.Client
@@ -56,7 +58,7 @@ steps:
 // the overlay.
 func startServer(t *testing.T, overlay string) *server {
 	t.Helper()
-	cfg, err := config.LoadCombined(config.Options{
+	live, err := config.LoadLive(config.ContextComplete, config.Options{
 		Environment: "test",
 		Overlay:     fmt.Appendf(nil, "[common.database]\nurl = %q\n[orchestration.system.web]\nbind_address = '127.0.0.1:0'\n%s", testdb.New(t), overlay),
 		LookupEnv:   func(string) (string, bool) { return "", false },
@@ -64,6 +66,7 @@ func startServer(t *testing.T, overlay string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg := live.Current()
 	pool, err := postgres.Open(t.Context(), cfg.Common.Database, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -74,9 +77,10 @@ func startServer(t *testing.T, overlay string) *server {
 	deps := web.Deps{
 		DB: pool, Catalog: catalog.New(pool, names, config.Test, cfg.Common.TaskTemplates), Names: names, Notifier: eventsystem.NewNotifier(pool, log), Log: log,
 		DLQ:          cfg.Orchestration.DLQ,
+		Config:       live,
 		DeadLettered: func(context.Context, []postgres.Entered) {},
 		Resting: func(context.Context, int) ([]web.RestingTask, error) {
-			return []web.RestingTask{{Name: "diamond", Minutes: 51, Limit: 60}}, nil
+			return []web.RestingTask{{Name: "diamond", Minutes: 51, Limit: 60, Cause: "rest", Health: "warning"}}, nil
 		},
 		ArchiveNow: func(ctx context.Context) (bool, error) {
 			return cfg.Orchestration.Archive.Enabled, postgres.AskForJob(ctx, pool, "archive")
@@ -91,7 +95,7 @@ func startServer(t *testing.T, overlay string) *server {
 		ended <- web.Serve(ctx, cfg.Common, cfg.Orchestration.System.Web, deps, func(address string) { ready <- address })
 	}()
 	transport := &http.Transport{}
-	s := &server{t: t, db: pool, deps: deps, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
+	s := &server{t: t, db: pool, says: promised(), deps: deps, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
 	s.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -146,6 +150,9 @@ func (s *server) ask(method, path, body string, headers ...string) answer {
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
 		s.t.Error(err)
+	}
+	if err := s.says.Check(method, r.URL.EscapedPath(), response.StatusCode, response.Header, raw); err != nil {
+		s.t.Errorf("the answer breaks the OpenAPI document: %v", err)
 	}
 	return answer{response.StatusCode, response.Header, string(raw)}
 }

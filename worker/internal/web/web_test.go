@@ -21,6 +21,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/publisher"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
+	"github.com/tasker-systems/tasker-go/internal/contract"
 	"github.com/tasker-systems/tasker-go/internal/testdb"
 	"github.com/tasker-systems/tasker-go/worker/internal/web"
 )
@@ -82,6 +83,14 @@ func TestTelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := web.APIOf(deps)
+	document, err := api.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	promised, err := contract.New(document)
+	if err != nil {
+		t.Fatal(err)
+	}
 	handler, err := api.Handler()
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +113,9 @@ func TestTelling(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body)))
+		if err := promised.Check(tt.method, tt.path, w.Code, w.Header(), w.Body.Bytes()); err != nil {
+			t.Errorf("the answer breaks the OpenAPI document: %v", err)
+		}
 		for _, want := range tt.says {
 			if w.Code != tt.status || !strings.Contains(w.Body.String(), want) {
 				t.Errorf("%s %s: got %d, %s; want %d, %s", tt.method, tt.path, w.Code, w.Body, tt.status, want)
