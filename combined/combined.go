@@ -86,7 +86,7 @@ func Run(ctx context.Context, provider config.Provider, log *slog.Logger, opts O
 
 	line := newLine(cfg)
 	for _, lane := range line.Lanes() {
-		channels.Watch(sys.Channels, "outcomes", lane)
+		channels.WatchWork(sys.Channels, "outcomes", lane)
 	}
 	notifying, stopNotifying := context.WithCancel(context.WithoutCancel(ctx))
 	var notifier errgroup.Group

@@ -94,15 +94,16 @@ type CircuitBreakers struct {
 // BreakerGlobals bound and watch the breakers of a process as a set.
 type BreakerGlobals struct {
 	// MaxCircuitBreakers is the most breakers a process makes; a component
-	// beyond it is an error. Raise it with the number of components.
+	// beyond it goes without, and the log has that as an error. There are three:
+	// web, task_readiness and that of the queues.
 	MaxCircuitBreakers int `toml:"max_circuit_breakers" range:"1..1000"`
 
 	// MetricsCollectionInterval is how often breaker states are sampled into
 	// metrics. Lower it for finer graphs.
 	MetricsCollectionInterval Seconds `toml:"metrics_collection_interval_seconds" range:"1..3600"`
 
-	// MinStateTransitionInterval is the least time a breaker stays in a state.
-	// Raise it when breakers flap.
+	// MinStateTransitionInterval is the least time a breaker stays closed, or
+	// open, whatever happens. Raise it when breakers flap.
 	MinStateTransitionInterval DecimalSeconds `toml:"min_state_transition_interval_seconds" range:"0.1..60"`
 }
 
@@ -322,12 +323,14 @@ type Tracing struct {
 
 // System bounds and names the process.
 type System struct {
-	// MaxMemory is the soft limit on the memory of the process; above it the
-	// process reports itself degraded. Set it below the container's limit.
+	// MaxMemory is the soft limit on the memory of the process, towards which the
+	// garbage collector works; above nine tenths of it the process takes on no new
+	// tasks and reports itself degraded. Set it below the container's limit.
 	MaxMemory Megabytes `toml:"max_memory_mb" range:"256..65536"`
 
-	// MaxCPU is the share of the processors above which the process reports
-	// itself degraded. Lower it on shared machines.
+	// MaxCPU is the share of the machine's processors above which the process
+	// reports itself degraded; it runs on no more than that, rounded up to whole
+	// ones. Lower it on shared machines.
 	MaxCPU Percent `toml:"max_cpu_percent" range:"1..100"`
 
 	// ProcessName names the process in logs, metrics and database sessions.

@@ -20,6 +20,11 @@ type Web struct {
 type OrchestrationWeb struct {
 	Web
 
+	// MaxConcurrentRequests is how many requests may be in hand at once; one more is
+	// answered with 503 and Retry-After. Those to health and metrics do not count.
+	// Raise it where many clients wait for tasks, lower it to spare memory.
+	MaxConcurrentRequests int `toml:"max_concurrent_requests" range:"1..100000" default:"1000"`
+
 	// Auth is who may call.
 	Auth Auth `toml:"auth"`
 

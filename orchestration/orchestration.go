@@ -16,6 +16,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -155,7 +156,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	deps := webDeps(sys)
 	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
 	deps.Webhooks = web.Webhooks{AllowPrivateAddresses: cfg.Webhooks.AllowPrivateAddresses, Changed: hooks.Changed}
-	deps.Checks = slices.Concat(p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
+	deps.Checks = slices.Concat(sys.Checks(), p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()
 }
@@ -177,6 +178,7 @@ func webDeps(sys *system.Context) web.Deps {
 	return web.Deps{
 		DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config,
 		Metrics: sys.Metrics, Tracer: sys.Tracer, Log: sys.Log,
+		Breaker: sys.Breakers.Of(breakers.Web), Overload: sys.Usage.Overload,
 	}
 }
 

@@ -44,6 +44,7 @@ type processor struct {
 	backoff  func() config.Backoff // follows a reload
 	events   config.EventSystem
 	ops      *eventsystem.Operator
+	reads    *eventsystem.Operator // ops behind the breaker of messaging
 	retries  int                   // of reading the results queue
 	empty    time.Duration         // how long to sleep after an empty read where nothing notifies
 	listener *eventsystem.Listener // nil: nothing notifies
@@ -56,7 +57,7 @@ type processor struct {
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
-	return &processor{
+	p := &processor{
 		db: sys.Pool, tracer: sys.Tracer, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
@@ -68,6 +69,8 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		failures: eventsystem.NewSignal(),
 		gates:    eventsystem.NewSignal(),
 	}
+	p.reads = p.ops.Behind(sys.Messaging())
+	return p
 }
 
 // backoffOf returns what gives the waits in effect.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -39,8 +40,9 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
 		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
 		letters: dlq.New(sys.Pool, cfg.DLQ),
-		ops:     eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log),
-		lease:   cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
+		ops: eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log).
+			Behind(sys.Breakers.Of(breakers.TaskReadiness)),
+		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 	}
 }
 
@@ -54,7 +56,7 @@ func (r *reconciler) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "reconciler pass failed; trying again", "error", err)
+			r.log.Log(ctx, min(slog.LevelWarn, eventsystem.Given(err)), "reconciler pass failed; trying again", "error", err)
 		}
 		r.rest(ctx, max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began)))
 	}

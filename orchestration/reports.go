@@ -25,8 +25,8 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 		reports, err := p.read(ctx, queue, visibility)
 		if err != nil {
 			if ctx.Err() == nil {
-				p.log.ErrorContext(ctx, "operation given up; trying again after a while", "error", err)
-				wake.Wait(ctx, p.ops.Pause())
+				p.log.Log(ctx, eventsystem.Given(err), "operation given up; trying again after a while", "error", err)
+				wake.Wait(ctx, p.reads.Pause())
 			}
 			continue
 		}
@@ -40,7 +40,7 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 // read reads reports. Those of which the answer is lost come again when their
 // visibility timeout has passed.
 func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) (reports []postgres.StoredReport, err error) {
-	err = p.ops.Try(ctx, "read results", p.retries, func(ctx context.Context) (err error) {
+	err = p.reads.Try(ctx, "read results", p.retries, func(ctx context.Context) (err error) {
 		reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
 		if postgres.IsUnreadable(err) {
 			err = errors.Join(err, setMalformedAside(ctx, p.db, p.log, queue, true))

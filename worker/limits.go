@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/common/resources"
 )
 
 // limits are what the worker may use: of the two tables in the configuration, and
@@ -24,12 +22,12 @@ type limits struct {
 	queues      int     // read at once
 }
 
-func limitsOf(pool config.Pool, cfg *config.Worker) limits {
+func limitsOf(common config.Common, cfg *config.Worker) limits {
 	a, b := cfg.System.ResourceLimits, cfg.EventSystem.Metadata.ResourceLimits
 	return limits{
 		cpu:         min(float64(a.MaxCPU), float64(b.MaxCPU)),
-		memory:      min(a.MaxMemory.Bytes(), b.MaxMemory.Bytes()),
-		connections: min(a.MaxDatabaseConnections, b.MaxDatabaseConnections, pool.MaxConnections),
+		memory:      min(a.MaxMemory.Bytes(), b.MaxMemory.Bytes(), common.System.MaxMemory.Bytes()),
+		connections: min(a.MaxDatabaseConnections, b.MaxDatabaseConnections, common.Database.Pool.MaxConnections),
 		queues:      min(a.MaxQueueConnections, b.MaxQueueConnections),
 	}
 }
@@ -41,22 +39,15 @@ type governor struct {
 	limits
 	log *slog.Logger
 
-	mu    sync.Mutex
-	why   string        // it is closed; empty: it is open
-	open  chan struct{} // closed while the intake is open
-	times []cpuTime     // of the last samples
+	processors resources.Processors // of run
+
+	mu   sync.Mutex
+	why  string        // it is closed; empty: it is open
+	open chan struct{} // closed while the intake is open
 }
 
-// cpuTime is how much processor time the process had used at a time.
-type cpuTime struct {
-	at   time.Time
-	used time.Duration
-}
-
-const (
-	sampled = time.Second // between two samples
-	samples = 5           // that the use of processors is averaged over
-)
+// sampled is the time between two samples.
+const sampled = time.Second
 
 func newGovernor(l limits, log *slog.Logger) *governor {
 	g := &governor{limits: l, log: log, open: make(chan struct{})}
@@ -80,22 +71,11 @@ func (g *governor) run(ctx context.Context) {
 
 func (g *governor) sample(ctx context.Context) {
 	why := ""
-	g.times = append(g.times, cpuTime{time.Now(), processorTime()})
-	if extra := len(g.times) - samples; extra > 0 {
-		g.times = g.times[extra:]
+	if use := g.processors.Sample(runtime.GOMAXPROCS(0)); use > g.cpu && g.cpu < 100 {
+		why = fmt.Sprintf("%.1f %% of the processors in use, max_cpu_percent is %v", use, g.cpu)
 	}
-	first, last := g.times[0], g.times[len(g.times)-1]
-	if wall := last.at.Sub(first.at); wall > 0 {
-		use := 100 * float64(last.used-first.used) / (float64(wall) * float64(runtime.GOMAXPROCS(0)))
-		if use > g.cpu && g.cpu < 100 {
-			why = fmt.Sprintf("%.1f %% of the processors in use, max_cpu_percent is %v", use, g.cpu)
-		}
-	}
-	if memory() > g.memory {
-		debug.FreeOSMemory() // garbage is no use of memory
-		if used := memory(); used > g.memory {
-			why = fmt.Sprintf("%d MB of memory in use, max_memory_mb is %d", used>>20, g.memory>>20)
-		}
+	if used := resources.MemoryAbove(g.memory); used > 0 {
+		why = fmt.Sprintf("%d MB of memory in use, max_memory_mb is %d", used>>20, g.memory>>20)
 	}
 	g.set(ctx, why)
 }
@@ -139,20 +119,4 @@ func (g *governor) look(context.Context) (health.Status, string) {
 		return health.Degraded, "no step is claimed: " + g.why
 	}
 	return health.Healthy, "within the limits"
-}
-
-// processorTime is how much processor time the process has used.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // it cannot fail for the process itself
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// memory is how much memory of the system the process uses for Go, in bytes.
-func memory() int64 {
-	used := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(used)
-	return int64(used[0].Value.Uint64() - used[1].Value.Uint64()) //nolint:gosec // far from overflow
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
+	"github.com/tasker-systems/tasker-go/internal/common/resources"
 	"github.com/tasker-systems/tasker-go/internal/eventtest"
 	"github.com/tasker-systems/tasker-go/internal/liveness"
 )
@@ -42,7 +43,7 @@ func TestIntakeFollowsTheLimits(t *testing.T) {
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			var common config.Common
-			common.Database.Pool.MaxConnections = 10
+			common.Database.Pool.MaxConnections, common.System.MaxMemory = 10, 1<<30
 			cfg := config.Worker{}
 			cfg.System.ResourceLimits, cfg.EventSystem.Metadata.ResourceLimits = generous(), generous()
 			tt.change(&cfg.System.ResourceLimits, &cfg.EventSystem.Metadata.ResourceLimits)
@@ -52,7 +53,7 @@ func TestIntakeFollowsTheLimits(t *testing.T) {
 			defer cancel()
 			go r.governor.run(ctx)
 			synctest.Wait()
-			for began := processorTime(); processorTime() == began; { // this test uses a processor
+			for began := resources.ProcessorTime(); resources.ProcessorTime() == began; { // this test uses a processor
 			}
 			<-time.After(sampled)
 			synctest.Wait()

@@ -124,8 +124,8 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:
-			r.log.ErrorContext(ctx, "operation given up; trying again after a while", "namespace", sp.namespace, "error", err)
-			sp.wake.Wait(ctx, r.ops.Pause())
+			r.log.Log(ctx, eventsystem.Given(err), "operation given up; trying again after a while", "namespace", sp.namespace, "error", err)
+			sp.wake.Wait(ctx, r.reads.Pause())
 		case err == nil && len(steps) < n:
 			how = r.await(ctx, sp, time.Since(began))
 		}
@@ -137,7 +137,7 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 func (r *runner) claimSteps(ctx context.Context, sp *space, how reading, n int) (steps []postgres.ClaimedStep, err error) {
 	r.queues <- struct{}{}
 	defer func() { <-r.queues }()
-	err = r.ops.Try(ctx, "claim steps", r.sys.Common.Queues.PGMQ.MaxRetries, func(ctx context.Context) (err error) {
+	err = r.reads.Try(ctx, "claim steps", r.sys.Common.Queues.PGMQ.MaxRetries, func(ctx context.Context) (err error) {
 		steps, err = postgres.ClaimSteps(ctx, r.sys.Pool, postgres.Claim{
 			Queue: sp.queue, Namespace: sp.namespace, Limited: sp.limited.Load(), Process: r.sys.Process,
 			Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge,
@@ -182,7 +182,7 @@ func (r *runner) await(ctx context.Context, sp *space, since time.Duration) read
 }
 
 func (r *runner) next(ctx context.Context, sp *space, since time.Duration) (next postgres.NextClaim, err error) {
-	err = r.ops.Try(ctx, "look for due messages", 0, func(ctx context.Context) (err error) {
+	err = r.reads.Try(ctx, "look for due messages", 0, func(ctx context.Context) (err error) {
 		next, err = postgres.FindNextClaim(ctx, r.sys.Pool, sp.queue, sp.namespace, since)
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
@@ -36,6 +37,8 @@ type runner struct {
 	slots    *slots
 	executor *executor.Executor
 	ops      *eventsystem.Operator
+	reads    *eventsystem.Operator // ops behind the breaker of messaging
+	sweeps   *eventsystem.Operator // ops behind that of task readiness
 	listener *eventsystem.Listener // nil: the worker polls
 	governor *governor
 	finished *stepStats
@@ -85,7 +88,7 @@ type leased struct {
 }
 
 func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, handlers *tasker.Handlers, spaces map[string]*space) *runner {
-	limits := limitsOf(sys.Common.Database.Pool, cfg)
+	limits := limitsOf(sys.Common, cfg)
 	r := &runner{
 		sys: sys, cfg: cfg, log: sys.Log, spaces: spaces,
 		slots:    newSlots(cfg.System.StepProcessing.MaxConcurrentSteps),
@@ -100,6 +103,7 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 
 		moreSpaces: make(chan struct{}, 1),
 	}
+	r.reads, r.sweeps = r.ops.Behind(sys.Messaging()), r.ops.Behind(sys.Breakers.Of(breakers.TaskReadiness))
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if r.listens() {
 		r.listener = sys.Listener(r.signals(), listening(cfg))

@@ -38,7 +38,7 @@ const sweepShare = 49
 
 func (r *runner) sweepOnce(ctx context.Context, cfg config.TaskSweeper) error {
 	var templates map[string]postgres.StepQueue // by namespace
-	err := r.ops.Do(ctx, "look for templates", func(ctx context.Context) error {
+	err := r.sweeps.Do(ctx, "look for templates", func(ctx context.Context) error {
 		all, err := postgres.TemplatesByNamespace(ctx, r.sys.Pool)
 		templates = map[string]postgres.StepQueue{}
 		for namespace, ids := range all {
@@ -53,7 +53,7 @@ func (r *runner) sweepOnce(ctx context.Context, cfg config.TaskSweeper) error {
 	}
 	for namespace, queue := range templates {
 		var sent int
-		err := r.ops.Do(ctx, "resend steps", func(ctx context.Context) error {
+		err := r.sweeps.Do(ctx, "resend steps", func(ctx context.Context) error {
 			return postgres.WithPlanner(ctx, r.sys.Pool, func(db postgres.DB) (err error) {
 				sent, err = postgres.ResendSteps(ctx, db, queue, sweptSteps(cfg), cfg.VisibilityTimeout.Duration())
 				return err

@@ -264,7 +264,7 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 
 func (r *runner) webDeps(handlers *tasker.Handlers) web.Deps {
 	slots := func() (inUse, capacity int) { return r.slots.inUse(), r.slots.capacity }
-	checks := slices.Concat(r.ops.Checks("worker_events"), r.listener.Checks(), []health.Check{
+	checks := slices.Concat(r.sys.Checks(), r.ops.Checks("worker_events"), r.listener.Checks(), []health.Check{
 		{Name: "resource_limits", Look: r.governor.look},
 		{Name: "steps", Look: r.finished.look},
 	})
@@ -290,7 +290,7 @@ func (r *runner) connect(g *errgroup.Group, outlive context.Context, line *hando
 	}
 	p := newReporter(r)
 	r.sink = p.report
-	channels.Watch(r.sys.Channels, "outcomes", p.outcomes)
+	channels.WatchWork(r.sys.Channels, "outcomes", p.outcomes)
 	stored := make(chan struct{})
 	reporting, stop := context.WithCancel(outlive)
 	g.Go(func() error { defer close(stored); p.run(reporting); return nil })

@@ -44,10 +44,12 @@ internal/common/backoff           : . config internal/common/templates
 internal/common/health            : . config
 internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/* google.golang.org/protobuf/*
 internal/common/channels          : . config
+internal/common/breakers          : config internal/common/health internal/common/telemetry github.com/sony/gobreaker/v2
+internal/common/resources         : config internal/common/channels internal/common/health internal/common/telemetry
 internal/common/publisher         : . config internal/common/channels
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
-internal/common/eventsystem       : . config internal/common/backoff internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
+internal/common/eventsystem       : . config internal/common/backoff internal/common/breakers internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
 internal/common/outcome           : . config internal/common/postgres
 internal/common/executor          : . internal/common/outcome
 internal/common/handoff           : . config internal/common/outcome internal/common/postgres
@@ -60,7 +62,7 @@ internal/common/await             : . internal/common/eventsystem internal/commo
 internal/common/registry          : internal/common/postgres
 internal/common/webhook           :
 internal/common/permission        :
-internal/common/web               : . config internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
+internal/common/web               : . config internal/common/breakers internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
 internal/common/describe          : internal/common/catalog internal/common/postgres internal/common/web github.com/google/uuid
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 

@@ -65,6 +65,7 @@ func (d *devCommand) run(ctx context.Context) (err error) {
 	}
 	log := process.Logger(d.env.Stderr, d.env.variable("LOG_LEVEL"), d.env.variable("LOG_FORMAT"))
 	process.LogConfig(ctx, log, cfg.Loaded())
+	process.Limit(ctx, cfg.Current(), log)
 	applied, err := migrate(ctx, cfg.Current().Common)
 	if err != nil {
 		return err

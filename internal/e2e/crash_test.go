@@ -37,6 +37,9 @@ func quick() enginetest.Settings {
 	} {
 		settings[section+".processing.backoff.max_delay_ms"] = "500" // an operation that was given up rests so long
 	}
+	// Nor does who found the server away leave it alone for long.
+	settings["common.circuit_breakers.default_config.timeout_seconds"] = "1"
+	settings["common.circuit_breakers.component_configs.pgmq.timeout_seconds"] = "1"
 	return settings
 }
 

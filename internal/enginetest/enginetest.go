@@ -142,6 +142,8 @@ func Load(t testing.TB, databaseURL string, settings Settings) *config.Config {
 	t.Helper()
 	all := Settings{
 		"common.queues.pgmq.shutdown_timeout_seconds":                  "5",
+		"common.system.max_memory_mb":                                  "65536",
+		"common.system.max_cpu_percent":                                "100",
 		"worker.system.resource_limits.max_cpu_percent":                "100", // tests share the processors and the memory of one process
 		"worker.event_system.metadata.resource_limits.max_cpu_percent": "100",
 		"worker.system.resource_limits.max_memory_mb":                  "65536",

@@ -24,6 +24,7 @@ func LoadConfig(ctx context.Context, c config.Context, log *slog.Logger) (*confi
 		return nil, err
 	}
 	LogConfig(ctx, log, live.Loaded())
+	Limit(ctx, live.Current(), log)
 	go func() {
 		defer signal.Stop(hangups)
 		for {

@@ -22,6 +22,7 @@ type Monitor struct {
 
 type watched struct {
 	name     string
+	work     bool
 	used     func() int
 	capacity int
 	warned   bool // at the last sample
@@ -34,18 +35,25 @@ func NewMonitor(cfg config.OverflowPolicy, log *slog.Logger) *Monitor {
 
 // Watch adds a channel under a name, which several may share. One without room
 // is not watched: it is full by nature.
-func Watch[T any](m *Monitor, name string, ch <-chan T) {
-	if cap(ch) == 0 {
+func Watch[T any](m *Monitor, name string, ch <-chan T) { watch(m, name, false, ch) }
+
+// WatchWork is [Watch] for a channel that holds up all work behind it when it
+// is full.
+func WatchWork[T any](m *Monitor, name string, ch <-chan T) { watch(m, name, true, ch) }
+
+func watch[T any](m *Monitor, name string, work bool, ch <-chan T) {
+	if m == nil || cap(ch) == 0 {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.watched = append(m.watched, watched{name: name, used: func() int { return len(ch) }, capacity: cap(ch)})
+	m.watched = append(m.watched, watched{name: name, work: work, used: func() int { return len(ch) }, capacity: cap(ch)})
 }
 
 // A Level is how full a channel is.
 type Level struct {
 	Name     string
+	Work     bool // see [WatchWork]
 	Used     int
 	Capacity int
 }
@@ -60,10 +68,13 @@ func (m *Monitor) Levels() []Level {
 	defer m.mu.Unlock()
 	levels := make([]Level, len(m.watched))
 	for i, w := range m.watched {
-		levels[i] = Level{w.name, w.used(), w.capacity}
+		levels[i] = Level{w.name, w.work, w.used(), w.capacity}
 	}
 	return levels
 }
+
+// Full reports whether a channel is fuller than log_warning_threshold.
+func (m *Monitor) Full(l Level) bool { return l.Share() >= float64(m.cfg.LogWarningThreshold) }
 
 // Run samples until ctx ends, at the interval of
 // metrics.saturation_check_interval_seconds, unless metrics.enabled is off.
@@ -87,7 +98,7 @@ func (m *Monitor) Run(ctx context.Context) {
 // says when it is so no longer.
 func (m *Monitor) sample(ctx context.Context) {
 	for i, l := range m.Levels() {
-		full := l.Share() >= float64(m.cfg.LogWarningThreshold)
+		full := m.Full(l)
 		before := m.mark(i, full)
 		about := m.log.With("channel", l.Name, "used", l.Used, "capacity", l.Capacity)
 		switch {

@@ -76,7 +76,7 @@ func (l *Listener) Run(ctx context.Context) {
 		pause := l.Retry
 		switch {
 		case quick > 0 && quick < l.Retry: // most outages are short, and these tries are not counted
-			pause = quick/2 + rand.N(quick/2) // not all processes at once
+			pause = quick/2 + rand.N(quick/2) //nolint:gosec // only keeps processes apart
 			quick *= 2
 		case failures < l.Attempts:
 			failures, quick = failures+1, 0

@@ -2,12 +2,14 @@ package eventsystem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/backoff"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 )
 
 // An Operator carries out the operations of one event system, each with the
@@ -16,8 +18,9 @@ import (
 type Operator struct {
 	*Monitor
 
-	cfg   config.EventSystem
-	slots chan struct{} // one taken per operation in progress
+	cfg     config.EventSystem
+	slots   chan struct{} // one taken per operation in progress
+	breaker *breakers.Breaker
 }
 
 // NewOperator returns an operator that does up to max_concurrent_operations at
@@ -28,6 +31,23 @@ func NewOperator(cfg config.EventSystem, limit int, log *slog.Logger) *Operator 
 		concurrency = min(concurrency, limit)
 	}
 	return &Operator{Monitor: NewMonitor(cfg, log), cfg: cfg, slots: make(chan struct{}, concurrency)}
+}
+
+// Behind returns an operator for those of the operations that a circuit breaker
+// guards: while it is open they fail at once and are not tried again.
+func (o *Operator) Behind(b *breakers.Breaker) *Operator {
+	guarded := *o
+	guarded.breaker = b
+	return &guarded
+}
+
+// Given says at which level the log has an operation that was given up: what a
+// circuit breaker refuses, that breaker has told already.
+func Given(err error) slog.Level {
+	if _, refused := errors.AsType[*breakers.OpenError](err); refused {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
 }
 
 // Do does one operation: what the event system makes of the work it has found.
@@ -49,6 +69,9 @@ func (o *Operator) Try(ctx context.Context, what string, retries int, do func(ct
 		if err == nil {
 			return nil
 		}
+		if _, refused := errors.AsType[*breakers.OpenError](err); refused {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 		pause := backoff.Operation(o.cfg.Processing.Backoff, failures)
 		owned := o.cfg.Timing.ClaimTimeout.Duration() - time.Since(began)
 		if ctx.Err() != nil || failures > retries || pause >= owned {
@@ -63,16 +86,27 @@ func (o *Operator) Try(ctx context.Context, what string, retries int, do func(ct
 }
 
 // Pause is how long what an operation could not do rests until it is taken up
-// again: the longest pause between retries.
-func (o *Operator) Pause() time.Duration { return o.cfg.Processing.Backoff.MaxDelay.Duration() }
+// again: the longest pause between retries, and while a circuit breaker is open
+// until it lets a trial through.
+func (o *Operator) Pause() time.Duration {
+	if wait := o.breaker.After(); wait > 0 {
+		return wait
+	}
+	return o.cfg.Processing.Backoff.MaxDelay.Duration()
+}
 
 func (o *Operator) once(ctx context.Context, do func(ctx context.Context) error) error {
 	o.slots <- struct{}{} // others give theirs back within their deadline
 	defer func() { <-o.slots }()
+	done, err := o.breaker.Allow()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.cfg.Timing.ProcessingTimeout.Duration())
 	defer cancel()
 	began := time.Now()
-	err := do(ctx)
+	err = do(ctx)
+	done(err)
 	o.Record(time.Since(began), err)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -17,15 +18,18 @@ import (
 
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/channels"
 	"github.com/tasker-systems/tasker-go/internal/common/events"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/publisher"
 	"github.com/tasker-systems/tasker-go/internal/common/registry"
+	"github.com/tasker-systems/tasker-go/internal/common/resources"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/migrations"
 )
@@ -45,6 +49,8 @@ type Context struct {
 	Bus      *publisher.Bus    // of events within the process
 	Events   *events.Router    // from outcomes to the bus and the queues
 	Channels *channels.Monitor // of the channels of the process
+	Breakers *breakers.Set     // nil: none
+	Usage    *resources.Gauge  // of memory, processors, connections and channels
 	Log      *slog.Logger
 }
 
@@ -84,6 +90,8 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Bus:      bus,
 		Events:   events.NewRouter(nil, bus, process, log),
 		Channels: monitor,
+		Breakers: breakers.New(cfg.CircuitBreakers, postgres.IsUnavailable, metrics, log),
+		Usage:    resources.New(cfg, monitor, func() resources.Pool { return usageOf(pool.Stat()) }, metrics, log),
 		Log:      log,
 	}, nil
 }
@@ -119,7 +127,25 @@ func (c *Context) Run(ctx context.Context) {
 	wg.Go(func() { c.Notifier.Run(ctx) })
 	wg.Go(func() { c.Bus.Run(ctx) })
 	wg.Go(func() { c.Channels.Run(ctx) })
+	wg.Go(func() { c.Breakers.Run(ctx) })
+	wg.Go(func() { c.Usage.Run(ctx) })
 	wg.Wait()
+}
+
+func usageOf(pool *pgxpool.Stat) resources.Pool {
+	return resources.Pool{
+		InUse: int(pool.AcquiredConns()), Most: int(pool.MaxConns()), Waits: pool.EmptyAcquireCount(), Waited: pool.EmptyAcquireWaitTime(),
+	}
+}
+
+// Messaging is the circuit breaker of what reads queues.
+func (c *Context) Messaging() *breakers.Breaker {
+	return c.Breakers.Of(string(c.Common.Queues.Backend))
+}
+
+// Checks are the parts of the process's health that do not depend on its role.
+func (c *Context) Checks() []health.Check {
+	return slices.Concat(c.Usage.Checks(), c.Breakers.Checks())
 }
 
 func checkSchema(ctx context.Context, databaseURL string) error {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +31,8 @@ type Settings struct {
 	// Classify names the errors that handlers return. Those to which it gives
 	// an empty code, or all when it is nil, are faults of the server.
 	Classify func(error) Code
+	// Guard refuses what the server cannot do now.
+	Guard Guard
 	// Metrics measure the requests, and are served; nil when they are off.
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
@@ -42,6 +45,8 @@ type API struct {
 	mux      *http.ServeMux
 	huma     huma.API
 	requests *telemetry.Histogram
+	rejected *telemetry.Counter
+	inHand   atomic.Int64 // requests, but those to routes for everybody
 	routes   []Route
 }
 
@@ -60,6 +65,7 @@ func New(s Settings) *API {
 	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
 	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
 		telemetry.Durations(), "server", "method", "route", "status")
+	a.rejected = s.Metrics.Counter("tasker.api.requests_rejected", "Requests refused to protect the server, by why.", "reason")
 	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(problemContext{ctx}) })
 	return a
 }
@@ -77,6 +83,11 @@ type Route struct {
 	Permission permission.Permission
 	Status     int   // of success; 0 means 200
 	Also       []int // further statuses of success, with the same body
+	// Intake marks what brings new tasks: it is refused while the process is
+	// overloaded.
+	Intake bool
+	// Aside marks a route that needs no database: no breaker stands before it.
+	Aside bool
 	// MaxBody is the largest request body in bytes; 0 means 1 MiB.
 	MaxBody int64
 	// Codes are the codes of errors it answers with, besides those that every
@@ -94,13 +105,15 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 		DefaultStatus: r.Status, MaxBodyBytes: r.MaxBody, BodyReadTimeout: a.settings.Web.RequestTimeout.Duration(),
 		Responses: map[string]*huma.Response{},
 		Errors:    statuses(r.codes()),
+
+		Middlewares: huma.Middlewares{a.guarded(&r)},
 	}
 	if r.Group != "" {
 		op.Tags = []string{r.Group}
 	}
 	a.routes = append(a.routes, r)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := do(ctx, in)
+		out, err := behind(a, ctx, &r, func() (*O, error) { return do(ctx, in) })
 		if err != nil {
 			return nil, a.problem(ctx, err)
 		}
@@ -145,6 +158,9 @@ func statuses(all []Code) []int {
 // what it may not.
 func (a *API) problem(ctx context.Context, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if p := a.refusal(ctx, err); p != nil {
 		return p
 	}
 	var code Code

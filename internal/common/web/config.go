@@ -45,7 +45,7 @@ type configOrigin struct {
 func HandleConfig(a *API, needs permission.Permission, p config.Provider) {
 	var answer configAnswer
 	Handle(a, Route{
-		ID: "config", Method: http.MethodGet, Path: "/config", Group: "system", Permission: needs,
+		ID: "config", Method: http.MethodGet, Path: "/config", Group: "system", Permission: needs, Aside: true,
 		Summary: "Say what configuration is in effect, without its secrets",
 		Detail:  "Refused in production as long as the server does not know who calls.",
 		Codes:   []Code{Forbidden, NotFound},

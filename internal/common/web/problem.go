@@ -1,12 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -30,6 +32,8 @@ const (
 	Internal             Code = "INTERNAL_ERROR"         // a fault of the server, which its log explains
 	Unavailable          Code = "SERVICE_UNAVAILABLE"    // something the server needs is away, or it is stopping
 	DeadlineExceeded     Code = "DEADLINE_EXCEEDED"      // the request took longer than request_timeout_ms
+	CircuitBreakerOpen   Code = "CIRCUIT_BREAKER_OPEN"   // something the server needs kept failing and is left alone for a while
+	Backpressure         Code = "BACKPRESSURE"           // the server has too much to do to take on more
 	NotReady             Code = "NOT_READY"              // a health check finds that the process cannot work now
 )
 
@@ -53,6 +57,8 @@ var codes = map[Code]struct {
 	Internal:             {http.StatusInternalServerError, "the server failed; its log has the reason under the request id"},
 	Unavailable:          {http.StatusServiceUnavailable, "something the server needs does not answer; try again"},
 	DeadlineExceeded:     {http.StatusServiceUnavailable, "the request took longer than the server allows; try again"},
+	CircuitBreakerOpen:   {http.StatusServiceUnavailable, "something the server needs has kept failing; try again after a while"},
+	Backpressure:         {http.StatusServiceUnavailable, ""},
 	NotReady:             {http.StatusServiceUnavailable, ""},
 }
 
@@ -66,8 +72,9 @@ var fromLibrary = map[int]Code{
 	http.StatusUnsupportedMediaType:  UnsupportedMediaType,
 }
 
-// retryAfter is what a client is told to wait before it tries again.
-const retryAfter = "1" // second
+// retryAfter is what a client is told to wait before it tries again, where
+// nothing better is known.
+const retryAfter = time.Second
 
 // A Problem is the body of every error (RFC 9457).
 type Problem struct {
@@ -78,8 +85,9 @@ type Problem struct {
 	RequestID string   `json:"request_id" doc:"What the server's log calls the request"`
 	Errors    []Detail `json:"errors,omitempty" doc:"Each problem, where there can be several"`
 
-	ExistingTask string `json:"existing_task_uuid,omitempty" format:"uuid" doc:"With DUPLICATE_TASK: the task that exists"`
-	location     string // of it
+	ExistingTask string        `json:"existing_task_uuid,omitempty" format:"uuid" doc:"With DUPLICATE_TASK: the task that exists"`
+	location     string        // of it
+	after        time.Duration // that the client should wait; 0: nothing better is known than retryAfter
 }
 
 // A Duplicate is the error that a task exists already.
@@ -133,7 +141,8 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 func (p *Problem) GetHeaders() http.Header {
 	h := http.Header{}
 	if p.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", retryAfter)
+		wait := cmp.Or(p.after, retryAfter)
+		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 	if p.location != "" {
 		h.Set("Location", p.location)

@@ -3,9 +3,12 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,5 +84,40 @@ func TestServerFollowsTheSettings(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestRequestsAreBounded has clients wait for a task until there is no room for
+// one more.
+func TestRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "orchestration.system.web.max_concurrent_requests")
+	for _, most := range []int{1, 3} {
+		s := startServer(t, fmt.Sprintf("max_concurrent_requests = %d", most))
+		created := s.ask(http.MethodPost, "/v1/tasks", `{"name": "diamond", "namespace": "shapes"}`)
+		path := created.header.Get("Location") + "?wait=20"
+		var waiting sync.WaitGroup
+		for range most {
+			waiting.Go(func() {
+				for s.ask(http.MethodGet, path, "").status == http.StatusServiceUnavailable { // for want of room, or at the end
+					if t.Context().Err() != nil {
+						return
+					}
+				}
+			})
+		}
+		for refused := 0; refused == 0; {
+			if a := s.ask(http.MethodGet, "/v1/templates", ""); a.status == http.StatusServiceUnavailable {
+				refused++
+				if !strings.Contains(a.body, "BACKPRESSURE") || !strings.Contains(a.body, fmt.Sprintf("%d requests are in hand", most)) || a.header.Get("Retry-After") == "" {
+					t.Errorf("refused with %s", a.body)
+				}
+			}
+		}
+		if a := s.ask(http.MethodGet, "/health/ready", ""); a.status != http.StatusOK {
+			t.Errorf("a server without room answers %d when asked for its health", a.status)
+		}
+		s.stop()
+		waiting.Wait()
 	}
 }

@@ -19,14 +19,14 @@ const (
 func (s *service) routes(api *web.API) {
 	const tasks, limits = "tasks", "limits"
 	web.Handle(api, web.Route{
-		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated, Also: []int{http.StatusOK},
+		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated, Also: []int{http.StatusOK}, Intake: true,
 		Summary: "Create a task",
 		Detail: "Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the " +
 			"identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists.",
 		MaxBody: maxTaskBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.DuplicateTask, web.PayloadTooLarge},
 	}, s.createTask)
 	web.Handle(api, web.Route{
-		ID: "create-tasks", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks/batch", Group: tasks, Status: http.StatusCreated,
+		ID: "create-tasks", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks/batch", Group: tasks, Status: http.StatusCreated, Intake: true,
 		Summary: "Create many tasks: all of them or, when one is refused, none",
 		Detail:  "A task that exists already is not created again: its id stands in its place, and duplicates names the place.",
 		MaxBody: maxBatchBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.PayloadTooLarge},

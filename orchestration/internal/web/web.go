@@ -11,6 +11,7 @@ import (
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/await"
+	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
@@ -37,6 +38,9 @@ type Deps struct {
 	Metrics  *telemetry.Metrics // nil when they are off
 	Tracer   *telemetry.Tracer  // nil when traces are off
 	Log      *slog.Logger
+
+	Breaker  *breakers.Breaker // before the database; nil: none
+	Overload func() string     // says why no new tasks are taken on; "": they are
 
 	DLQ config.DLQ
 	// DeadLettered is told which tasks were set aside by hand.
@@ -65,6 +69,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	api := web.New(web.Settings{
 		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
+		Guard: web.Guard{Breaker: s.Breaker, Overload: s.Overload, Most: cfg.MaxConcurrentRequests},
 	})
 	s.routes(api)
 	s.webhookRoutes(api)

@@ -180,7 +180,7 @@ func (d Deps) figures(context.Context, *struct{}) (*figuresOutput, error) {
 	out := &figuresOutput{}
 	out.Body.Figures, out.Body.Channels = d.count(), []Channel{}
 	for _, l := range d.Levels() {
-		out.Body.Channels = append(out.Body.Channels, Channel(l))
+		out.Body.Channels = append(out.Body.Channels, Channel{Name: l.Name, Used: l.Used, Capacity: l.Capacity})
 	}
 	return out, nil
 }
