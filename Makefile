@@ -31,7 +31,7 @@ build: ## put the commands into bin/
 	@go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: postgres rabbitmq pgbouncer cc lint ## everything that must hold: formatting, linters, all tests, generated files
+test: postgres rabbitmq pgbouncer cc node_modules lint ## everything that must hold: formatting, linters, all tests, generated files
 	go mod tidy -diff
 	CI=1 CGO_ENABLED=1 $(with_postgres) go test -race -shuffle=on -timeout=15m ./...
 
@@ -52,10 +52,18 @@ fmt: ## format the code
 	$(lint) fmt
 
 .PHONY: generate
-generate: postgres rabbitmq pgbouncer ## write generated documents and golden files anew (make test checks them)
+generate: postgres rabbitmq pgbouncer node_modules ## write generated documents and golden files anew (make test checks them)
 	UPDATE_GOLDEN=1 go test -count=1 -run 'TestTexts|TestEveryLeafIsLive' ./config ./internal/liveness # what the others embed
 	UPDATE_GOLDEN=1 $(with_postgres) go test -count=1 ./...
 
-.PHONY: postgres rabbitmq pgbouncer cc
-postgres rabbitmq pgbouncer cc:
+.PHONY: postgres rabbitmq pgbouncer cc node
+postgres rabbitmq pgbouncer cc node:
 	@sh scripts/ensure.sh $@
+
+.PHONY: node_modules
+node_modules: clients/typescript/node_modules/.package-lock.json
+
+clients/typescript/node_modules/.package-lock.json: clients/typescript/package-lock.json
+	@$(MAKE) --no-print-directory node
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@

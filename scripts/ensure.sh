@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the make targets need and this machine lacks, through its package manager.
 #
-#   sh scripts/ensure.sh THING...      postgres, rabbitmq, pgbouncer, cc (for go test -race), make
+#   sh scripts/ensure.sh THING...      postgres, rabbitmq, pgbouncer, node (with npm), cc (for go test -race), make
 #
 # Root, and whoever may use sudo without a password, gets it installed. Others get the one
 # command to run, and exit code 1. Of PostgreSQL, RabbitMQ and PgBouncer only the programs
@@ -39,6 +39,10 @@ has_cc() {
 	echo '#include <stdlib.h>' | gcc -fsyntax-only -x c - 2>/dev/null
 }
 
+has_node() {
+	command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
+}
+
 has_make() { command -v make >/dev/null; }
 
 # packages MANAGER THING prints the packages that hold the thing.
@@ -56,6 +60,8 @@ packages() {
 	dnf:cc | zypper:cc) echo gcc glibc-devel ;;
 	apk:cc) echo gcc musl-dev ;;
 	*:cc) echo gcc ;;
+	brew:node) echo node ;;
+	*:node) echo nodejs npm ;;
 	*:make) echo make ;;
 	esac
 }
