@@ -21,6 +21,10 @@ var (
 const (
 	OverlapSkip  = schedules.OverlapSkip  // it creates no task
 	OverlapAllow = schedules.OverlapAllow // it creates another
+	// OverlapBufferOne keeps the time and creates its task when the other has
+	// ended; times that come while one is kept are skipped.
+	OverlapBufferOne   = schedules.OverlapBufferOne
+	OverlapCancelOther = schedules.OverlapCancelOther // it creates another and cancels that one
 )
 
 // What a schedule does about times that passed while no orchestrator ran.
@@ -59,6 +63,8 @@ type Schedule struct {
 	NextRunAt  time.Time // zero: paused, or no time is left
 	LastRunAt  time.Time // the last scheduled time that was dealt with
 	LastTaskID string    // the last task that was created
+	// BufferedFor is the time that waits for that task to end; zero: none.
+	BufferedFor time.Time
 	LastError  string    // why the last time made no task
 }
 
@@ -144,6 +150,7 @@ func scheduleOf(s *postgres.Schedule) *Schedule {
 	fill(&out.NextRunAt, s.NextRunAt)
 	fill(&out.LastRunAt, s.LastRunAt)
 	fill(&out.LastError, s.LastError)
+	fill(&out.BufferedFor, s.BufferedFor)
 	if s.LastTaskID != nil {
 		out.LastTaskID = s.LastTaskID.String()
 	}

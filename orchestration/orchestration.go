@@ -140,6 +140,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
 			postgres.GatesChannel:         l.all,
 			sys.Names.SchedulesChannel():  scheduled,
+			postgres.SchedulesChannel:     scheduled,
 			sys.Names.OperationsChannel(): bulk.wake,
 		}, listening(sys.Common, cfg))
 		g.Go(func() error { p.listener.Run(ctx); return nil })

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/schedule"
 )
@@ -21,5 +22,6 @@ func newFirer(sys *system.Context, cfg *config.Orchestration) *schedule.Firer {
 	}
 	return &schedule.Firer{
 		DB: sys.Pool, Door: sys.Door(), Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log, Look: look,
+		Operator: &operate.Operator{Pool: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier},
 	}
 }

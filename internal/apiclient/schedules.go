@@ -30,6 +30,7 @@ type Schedule struct {
 	Upcoming      []time.Time     `json:"upcoming"`
 	LastRunAt     *time.Time      `json:"last_run_at"`
 	LastTaskID    string          `json:"last_task_uuid"`
+	BufferedFor   *time.Time      `json:"buffered_for"`
 	LastError     string          `json:"last_error"`
 
 	Sent

@@ -70,7 +70,7 @@ func (f *scheduleFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.timeField, "time-field", "", "field of the context that gets the scheduled time")
 	flags.IntVar(&f.priority, "priority", 0, "of each task, -100 to 100, higher first")
 	flags.StringSliceVar(&f.tags, "tag", nil, "of each task; may be given several times")
-	flags.StringVar(&f.overlap, "overlap", "skip", "while the last task has not ended: skip or allow")
+	flags.StringVar(&f.overlap, "overlap", "skip", "while the last task has not ended: skip, allow, buffer_one or cancel_other")
 	flags.StringVar(&f.catchUp, "catch-up", "last", "of the times missed start none, the last or all")
 	flags.IntVar(&f.catchUpMax, "catch-up-max", 10, "how many runs all starts at most, 1 to 100")
 	flags.DurationVar(&f.catchUpWindow, "catch-up-window", 24*time.Hour, "how late all starts a run, 1m to 744h")

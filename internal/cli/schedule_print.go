@@ -29,6 +29,7 @@ func scheduleLines(schedule *apiclient.Schedule) []string {
 	add("context", string(schedule.Context))
 	add("last run", shownTime(schedule.LastRunAt))
 	add("last task", schedule.LastTaskID)
+	add("waits", shownTime(schedule.BufferedFor))
 	add("last error", schedule.LastError)
 	switch {
 	case schedule.Paused:

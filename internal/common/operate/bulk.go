@@ -99,7 +99,7 @@ func (o *Operator) WorkOff(ctx context.Context, most int) (bool, error) {
 		namespaces, worked, err := o.workOff(ctx, op, tasks)
 		if err == nil {
 			for _, namespace := range namespaces {
-				o.wake(namespace)
+				o.Wake(namespace)
 			}
 			return worked, nil
 		}
@@ -137,28 +137,48 @@ func (o *Operator) workOff(ctx context.Context, op postgres.Operation, tasks []u
 		if len(tasks) == 0 {
 			return postgres.SaveOperation(ctx, db, &op, true)
 		}
-		standings, err := postgres.LockStandings(ctx, db, tasks)
-		if err != nil {
+		a := action{tasks: tasks, by: by(&op), detail: map[string]any{"operation": op.ID}}
+		var done int64
+		if namespaces, done, err = o.actOnAllowed(ctx, db, event, a); err != nil {
 			return err
 		}
-		groups := map[string][]uuid.UUID{}
-		for _, s := range standings {
-			if allowed(s, event) == nil { // it may have moved since it was selected
-				groups[s.Namespace] = append(groups[s.Namespace], s.Task)
-				op.Done++
-			}
-		}
-		for namespace, group := range groups {
-			a := action{namespace: namespace, tasks: group, by: by(&op), detail: map[string]any{"operation": op.ID}}
-			if err := o.act(ctx, db, event, a); err != nil {
-				return err
-			}
-			namespaces = append(namespaces, namespace)
-		}
+		op.Done += done
 		op.After = &tasks[len(tasks)-1]
 		return postgres.SaveOperation(ctx, db, &op, false)
 	})
 	return namespaces, worked, err
+}
+
+// actOnAllowed acts on those of the tasks that still allow it, of any namespace,
+// and returns whose workers to wake and how many they were.
+func (o *Operator) actOnAllowed(ctx context.Context, db postgres.DB, event state.TaskEvent, a action) (namespaces []string, done int64, err error) {
+	standings, err := postgres.LockStandings(ctx, db, a.tasks)
+	if err != nil {
+		return nil, 0, err
+	}
+	groups := map[string][]uuid.UUID{}
+	for _, s := range standings {
+		if allowed(s, event) == nil { // it may have moved since it was selected
+			groups[s.Namespace] = append(groups[s.Namespace], s.Task)
+			done++
+		}
+	}
+	for namespace, group := range groups {
+		a.namespace, a.tasks = namespace, group
+		if err := o.act(ctx, db, event, a); err != nil {
+			return nil, 0, err
+		}
+		namespaces = append(namespaces, namespace)
+	}
+	return namespaces, done, nil
+}
+
+// CancelWithin cancels those of the tasks that are not over, in a transaction of
+// the caller. Once that is committed, [Operator.Wake] tells those who have to do
+// with the namespaces it returns.
+func (o *Operator) CancelWithin(ctx context.Context, db postgres.DB, tasks []uuid.UUID, by By) (namespaces []string, err error) {
+	namespaces, _, err = o.actOnAllowed(ctx, db, state.TaskCancel, action{tasks: tasks, by: by, detail: map[string]any{}})
+	return namespaces, err
 }
 
 func by(op *postgres.Operation) By {

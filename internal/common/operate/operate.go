@@ -365,11 +365,12 @@ func (o *Operator) locked(ctx context.Context, id uuid.UUID, do func(context.Con
 	if err != nil {
 		return err
 	}
-	o.wake(namespace)
+	o.Wake(namespace)
 	return nil
 }
 
-func (o *Operator) wake(namespace string) {
+// Wake wakes who may have got work in a namespace, or lost some.
+func (o *Operator) Wake(namespace string) {
 	o.Notifier.Wake(o.Names.StepsChannel(namespace))
 	o.Notifier.Wake(o.Names.RecallsChannel(namespace))
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,15 +19,19 @@ type DueSchedule struct {
 }
 
 // Those that another orchestrator is about to fire are passed over: once they
-// are unlocked they are due no longer. A task that was archived has ended.
+// are unlocked they are due no longer. A schedule whose time waits for a task is
+// due when that has ended; a task that was archived has.
 const lockDueSchedulesSQL = `
-	select ` + scheduleColumns + `, clock_timestamp(),
-		exists (select from tasker.tasks t where t.task_id = s.last_task_id and t.finished_at is null)
+	select ` + scheduleColumns + `, clock_timestamp()
 	from tasker.schedules s
-	where s.next_run_at <= clock_timestamp()
+	where s.next_run_at <= clock_timestamp() or s.buffered_for is not null and not ` + lastOpenSQL + `
 	order by s.next_run_at, s.schedule_id
 	limit $1
 	for update of s skip locked`
+
+// lastOpenSQL holds while the task that s created last has not ended: a look-up
+// per schedule, not a join with all tasks.
+const lastOpenSQL = `coalesce((select t.finished_at is null from tasker.tasks t where t.task_id = s.last_task_id), false)`
 
 // LockDueSchedules locks up to limit schedules that are due, the longest due
 // first, until the transaction ends.
@@ -36,7 +41,40 @@ func LockDueSchedules(ctx context.Context, tx DB, limit int) ([]DueSchedule, err
 	if err != nil {
 		return nil, fmt.Errorf("lock due schedules: %w", err)
 	}
+	if err := findOpen(ctx, tx, due); err != nil {
+		return nil, fmt.Errorf("look for the tasks of due schedules: %w", err)
+	}
 	return due, nil
+}
+
+// The tasks stay open until the transaction ends, or it waits until one that ends
+// this moment has: a time that is kept for later is then seen by whoever ends the
+// task. It is a statement of its own, so that it sees what the firer before has
+// created.
+const lockOpenTasksSQL = `
+	select t.task_id
+	from tasker.tasks t
+	where t.task_id = any ($1) and t.finished_at is null
+	order by t.task_id
+	for no key update`
+
+func findOpen(ctx context.Context, tx DB, due []DueSchedule) error {
+	var last []uuid.UUID
+	for i := range due {
+		if due[i].LastTaskID != nil && due[i].Overlap != "allow" {
+			last = append(last, *due[i].LastTaskID)
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	rows, _ := tx.Query(ctx, lockOpenTasksSQL, last)
+	open, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	for i := range due {
+		d := &due[i]
+		d.LastOpen = d.LastTaskID != nil && slices.Contains(open, *d.LastTaskID)
+	}
+	return err
 }
 
 func scanDue(row pgx.CollectableRow) (DueSchedule, error) {
@@ -44,16 +82,26 @@ func scanDue(row pgx.CollectableRow) (DueSchedule, error) {
 	s := &d.Schedule
 	err := row.Scan(&s.ID, &s.Name, &s.Namespace, &s.Template, &s.Version, &s.Context, &s.TimeField, &s.Priority, &s.Tags,
 		&s.Cron, &s.TimeZone, &s.Overlap, &s.CatchUp, &s.CatchUpMax, &s.CatchUpWindow, &s.Paused, &s.NextRunAt,
-		&s.LastRunAt, &s.LastTaskID, &s.LastError, &s.CreatedAt, &s.UpdatedAt, &d.Now, &d.LastOpen)
+		&s.LastRunAt, &s.LastTaskID, &s.LastError, &s.CreatedAt, &s.UpdatedAt, &s.BufferedFor, &d.Now)
 	return d, err
 }
 
 const nextScheduleSQL = `
-	select extract(epoch from next_run_at - clock_timestamp())::float8
-	from tasker.schedules
-	where next_run_at is not null
-	order by next_run_at
+	select 0::float8
+	from tasker.schedules s
+	where s.buffered_for is not null and not ` + lastOpenSQL + `
+	union all (
+		select extract(epoch from next_run_at - clock_timestamp())::float8
+		from tasker.schedules
+		where next_run_at is not null
+		order by next_run_at
+		limit 1
+	)
+	order by 1
 	limit 1`
+
+// SchedulesChannel is notified when a task has ended that a schedule waits for.
+const SchedulesChannel = "tasker_schedules"
 
 // NextSchedule returns how long it is until a schedule is due, not above zero
 // when one is, and whether any will be.
@@ -76,8 +124,10 @@ type Fired struct {
 	Runs      []ScheduleRun
 	LastRunAt *time.Time // nil: as it was
 	NextRunAt *time.Time
-	LastTask  *uuid.UUID // nil: as it was
-	LastError string
+	// BufferedFor is the time that waits for the last task to end.
+	BufferedFor *time.Time
+	LastTask    *uuid.UUID // nil: as it was
+	LastError   string
 }
 
 const insertScheduleRunsSQL = `
@@ -89,9 +139,10 @@ const insertScheduleRunsSQL = `
 const moveSchedulesSQL = `
 	update tasker.schedules s
 	set last_run_at = coalesce(f.last_run_at, s.last_run_at), next_run_at = f.next_run_at,
-		last_task_id = coalesce(f.last_task_id, s.last_task_id), last_error = nullif(f.last_error, '')
-	from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::text[])
-		f (schedule_id, last_run_at, next_run_at, last_task_id, last_error)
+		last_task_id = coalesce(f.last_task_id, s.last_task_id), last_error = nullif(f.last_error, ''),
+		buffered_for = f.buffered_for
+	from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::text[], $6::timestamptz[])
+		f (schedule_id, last_run_at, next_run_at, last_task_id, last_error, buffered_for)
 	where s.schedule_id = any (array[f.schedule_id])`
 
 // KeptRuns is how many runs of a schedule are remembered.
@@ -113,17 +164,18 @@ const trimScheduleRunsSQL = `
 // moves them on, in one round trip. Of each the newest [KeptRuns] runs are kept.
 func MoveSchedules(ctx context.Context, tx DB, fired []Fired) error {
 	n := len(fired)
-	ids, last, next := make([]uuid.UUID, n), make([]*time.Time, n), make([]*time.Time, n)
+	ids, last, next, buffered := make([]uuid.UUID, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
 	tasks, errs := make([]*uuid.UUID, n), make([]string, n)
 	var runs []ScheduleRun
 	for i := range fired {
 		f := &fired[i]
 		ids[i], last[i], next[i], tasks[i], errs[i] = f.Schedule, f.LastRunAt, f.NextRunAt, f.LastTask, f.LastError
+		buffered[i] = f.BufferedFor
 		runs = append(runs, f.Runs...)
 	}
 	b := &pgx.Batch{}
 	queueRuns(b, runs)
-	b.Queue(moveSchedulesSQL, ids, last, next, tasks, errs)
+	b.Queue(moveSchedulesSQL, ids, last, next, tasks, errs, buffered)
 	b.Queue(trimScheduleRunsSQL, ids, KeptRuns)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("move %d schedules on: %w", n, err)

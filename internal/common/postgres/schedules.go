@@ -27,7 +27,7 @@ type Schedule struct {
 	Tags          []string
 	Cron          string
 	TimeZone      string
-	Overlap       string // skip or allow
+	Overlap       string // skip, allow, buffer_one or cancel_other
 	CatchUp       string // none, last or all
 	CatchUpMax    int32
 	CatchUpWindow int32 // seconds
@@ -38,11 +38,12 @@ type Schedule struct {
 	LastError     *string
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	BufferedFor   *time.Time // the time that waits for the last task to end
 }
 
 const scheduleColumns = `s.schedule_id, s.name, s.namespace, s.template, s.version, s.context, s.time_field, s.priority, s.tags,
 		s.cron, s.time_zone, s.overlap, s.catch_up, s.catch_up_max, s.catch_up_window_seconds, s.paused, s.next_run_at,
-		s.last_run_at, s.last_task_id, s.last_error, s.created_at, s.updated_at`
+		s.last_run_at, s.last_task_id, s.last_error, s.created_at, s.updated_at, s.buffered_for`
 
 // A ScheduleRun is what became of one scheduled time.
 type ScheduleRun struct {
@@ -88,12 +89,14 @@ func CreateSchedule(ctx context.Context, db DB, s Schedule) (Schedule, error) {
 	return created, nil
 }
 
-// What was dealt with stays: only the transaction that fires changes it.
+// What was dealt with stays: only the transaction that fires changes it. A pause
+// is not made up for, so nothing waits through one.
 const updateScheduleSQL = `
 	update tasker.schedules s
 	set namespace = $2, template = $3, version = $4, context = $5, time_field = $6, priority = $7, tags = $8, cron = $9,
 		time_zone = $10, overlap = $11, catch_up = $12, catch_up_max = $13, catch_up_window_seconds = $14, paused = $15,
-		next_run_at = $16, updated_at = clock_timestamp()
+		next_run_at = $16, updated_at = clock_timestamp(),
+		buffered_for = case when $12 = 'buffer_one' and not $15 then s.buffered_for end
 	where s.schedule_id = $1
 	returning ` + scheduleColumns
 

@@ -10,6 +10,7 @@ func scheduleStatements() map[string]string {
 		"insertScheduleSQL":     insertScheduleSQL,
 		"listSchedulesSQL":      listSchedulesSQL,
 		"lockDueSchedulesSQL":   lockDueSchedulesSQL,
+		"lockOpenTasksSQL":      lockOpenTasksSQL,
 		"lockScheduleSQL":       lockScheduleSQL,
 		"moveSchedulesSQL":      moveSchedulesSQL,
 		"nextScheduleSQL":       nextScheduleSQL,

@@ -141,7 +141,7 @@ func statements() map[string]string {
 
 // notPrepared are the names that stand for no statement to prepare.
 var notPrepared = []string{
-	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "lanesSQL", "namespaceRoomSQL", "operationColumnsSQL", "sampleSQL", "saysSQL",
+	"archivedCountsSQL", "builtSQL", "countsSQL", "entryColumnsSQL", "entryTablesSQL", "freeSlotsSQL", "lanesSQL", "lastOpenSQL", "namespaceRoomSQL", "operationColumnsSQL", "sampleSQL", "saysSQL",
 	"selectedSQL", "snapshotSQL", // parts of statements
 	"plannerSQL", "unhurriedSQL", // SET is no query
 }

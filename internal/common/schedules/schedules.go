@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,6 +27,11 @@ var ErrInvalid = cron.ErrInvalid
 const (
 	OverlapSkip  = "skip"  // create no task, and say so in the history
 	OverlapAllow = "allow" // create one all the same
+	// OverlapBufferOne keeps the time and creates its task when the other has
+	// ended. One time is kept, the first; those that come meanwhile are skipped.
+	OverlapBufferOne = "buffer_one"
+	// OverlapCancelOther cancels the other and creates one.
+	OverlapCancelOther = "cancel_other"
 )
 
 // What to do about times that passed while nobody could fire.
@@ -84,10 +90,11 @@ func (s *Spec) row() (postgres.Schedule, cron.Schedule, error) {
 	var object map[string]json.RawMessage
 	refuse(len(s.Context) > intake.MaxContext || json.Unmarshal(s.Context, &object) != nil || object == nil,
 		"the context must be a JSON object of at most %d bytes", intake.MaxContext)
-	refuse(s.Overlap != OverlapSkip && s.Overlap != OverlapAllow, "overlap is %q; it must be skip or allow", s.Overlap)
+	refuse(!slices.Contains([]string{OverlapSkip, OverlapAllow, OverlapBufferOne, OverlapCancelOther}, s.Overlap),
+		"overlap is %q; it must be skip, allow, buffer_one or cancel_other", s.Overlap)
 	refuse(s.CatchUp != CatchUpNone && s.CatchUp != CatchUpLast && s.CatchUp != CatchUpAll,
 		"catch_up is %q; it must be none, last or all", s.CatchUp)
-	refuse(s.CatchUp == CatchUpAll && s.Overlap == OverlapSkip,
+	refuse(s.CatchUp == CatchUpAll && s.Overlap != OverlapAllow,
 		"catch_up all starts several tasks at once, so it needs overlap allow")
 	refuse(s.CatchUpMax < 1 || s.CatchUpMax > MaxCatchUp, "the most runs to catch up is %d; it must be 1 to %d", s.CatchUpMax, MaxCatchUp)
 	refuse(s.CatchUpWindow < OnTime || s.CatchUpWindow > MaxCatchUpWindow,
@@ -246,7 +253,7 @@ func Trigger(ctx context.Context, db postgres.Pool, d intake.Door, name string) 
 		}
 		task := &accepted.IDs[0]
 		return postgres.MoveSchedules(ctx, tx, []postgres.Fired{{
-			Schedule: s.ID, NextRunAt: s.NextRunAt, LastTask: task, LastError: orEmpty(s.LastError),
+			Schedule: s.ID, NextRunAt: s.NextRunAt, BufferedFor: s.BufferedFor, LastTask: task, LastError: orEmpty(s.LastError),
 			Runs: []postgres.ScheduleRun{{Schedule: s.ID, ScheduledFor: now, Manual: true, Outcome: "created", TaskID: task}},
 		}})
 	})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tasker-systems/tasker-go/internal/common/cron"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
@@ -22,13 +24,21 @@ type plan struct {
 
 	schedule *postgres.Schedule
 	start    []time.Time // the times to create tasks for, oldest first
+	cancel   *uuid.UUID  // the task to cancel once another is created
 }
 
 // planFor decides by the policies of a schedule. It looks at nothing else, so
 // whoever fires decides the same.
 func planFor(d *postgres.DueSchedule) plan {
+	p := plan{schedule: &d.Schedule, Fired: postgres.Fired{Schedule: d.ID, NextRunAt: d.NextRunAt, BufferedFor: d.BufferedFor}}
+	if d.BufferedFor != nil && !d.LastOpen {
+		p.start, p.BufferedFor = []time.Time{*d.BufferedFor}, nil
+	}
+	if d.NextRunAt == nil || d.NextRunAt.After(d.Now) {
+		return p // only the time that waited
+	}
 	due := *d.NextRunAt
-	p := plan{schedule: &d.Schedule, Fired: postgres.Fired{Schedule: d.ID, LastRunAt: &due}}
+	p.LastRunAt, p.NextRunAt = &due, nil
 	times, err := cron.Parse(d.Cron, d.TimeZone)
 	if err != nil { // was valid when it was stored: the zone is gone, or somebody wrote to the table
 		p.record(due, failed, err.Error())
@@ -42,15 +52,36 @@ func planFor(d *postgres.DueSchedule) plan {
 		newest = due
 	}
 	p.LastRunAt = &newest
-	p.start = toStart(d, times, newest)
-	if len(p.start) == 0 || p.start[0].After(due) {
-		p.record(due, skipped, missed(d, p.start, newest))
+	start := toStart(d, times, newest)
+	if len(start) == 0 || start[0].After(due) {
+		p.record(due, skipped, missed(d, start, newest))
 	}
-	if len(p.start) > 0 && d.LastOpen && d.Overlap == schedules.OverlapSkip {
-		p.record(p.start[0], skipped, fmt.Sprintf("task %s has not ended", d.LastTaskID))
-		p.start = nil
+	if len(start) > 0 && (d.LastOpen || len(p.start) > 0) {
+		start = p.overlapping(d, start)
 	}
+	p.start = append(p.start, start...)
 	return p
+}
+
+// overlapping returns the times for which the overlap policy starts a run all the
+// same, while the last task, or one that is to be created before, is open.
+func (p *plan) overlapping(d *postgres.DueSchedule, start []time.Time) []time.Time {
+	switch d.Overlap {
+	case schedules.OverlapSkip:
+		p.record(start[0], skipped, fmt.Sprintf("task %s has not ended", d.LastTaskID))
+		return nil
+	case schedules.OverlapBufferOne:
+		if p.BufferedFor == nil {
+			p.BufferedFor = &start[0]
+		} else {
+			p.record(start[0], skipped, fmt.Sprintf("task %s has not ended, and the run of %s waits for it already",
+				d.LastTaskID, p.BufferedFor.UTC().Format(time.RFC3339)))
+		}
+		return nil
+	case schedules.OverlapCancelOther:
+		p.cancel = d.LastTaskID
+	}
+	return start
 }
 
 // record notes a time for which no task is created.

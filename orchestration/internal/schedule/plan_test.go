@@ -68,6 +68,29 @@ func TestPlan(t *testing.T) {
 			},
 			"; 12:00 skipped task 00000000-0000-0000-0000-000000000000 has not ended",
 		},
+		{
+			"overlap buffered", at(12, 0, 0), at(12, 0, 1),
+			func(d *postgres.DueSchedule) { d.LastOpen, d.Overlap = true, schedules.OverlapBufferOne }, "; keeps 12:00",
+		},
+		{
+			"overlap buffered, and the last ended", at(12, 0, 0), at(12, 0, 1),
+			func(d *postgres.DueSchedule) { d.Overlap, d.BufferedFor = schedules.OverlapBufferOne, before(11) }, "11:00; keeps 12:00",
+		},
+		{
+			"one is buffered already", at(12, 0, 0), at(12, 0, 1),
+			func(d *postgres.DueSchedule) {
+				d.LastOpen, d.Overlap, d.LastTaskID, d.BufferedFor = true, schedules.OverlapBufferOne, &uuid.UUID{}, before(11)
+			},
+			"; 12:00 skipped task 00000000-0000-0000-0000-000000000000 has not ended, and the run of 2026-11-24T11:00:00Z waits for it already; keeps 11:00",
+		},
+		{
+			"overlap cancels", at(12, 0, 0), at(12, 0, 1),
+			func(d *postgres.DueSchedule) {
+				d.LastOpen, d.Overlap, d.LastTaskID = true, schedules.OverlapCancelOther, &uuid.UUID{}
+			}, "12:00; cancels",
+		},
+		{"nothing overlaps and is buffered", at(12, 0, 0), at(12, 0, 1), func(d *postgres.DueSchedule) { d.Overlap = schedules.OverlapBufferOne }, "12:00;"},
+		{"nothing overlaps and is cancelled", at(12, 0, 0), at(12, 0, 1), func(d *postgres.DueSchedule) { d.Overlap = schedules.OverlapCancelOther }, "12:00;"},
 		{"nothing overlaps", at(12, 0, 0), at(12, 0, 1), func(d *postgres.DueSchedule) { d.Overlap = schedules.OverlapSkip }, "12:00;"},
 	}
 	for _, tt := range tests {
@@ -90,6 +113,11 @@ func with(policy string) func(*postgres.DueSchedule) {
 	return func(d *postgres.DueSchedule) { d.CatchUp = policy }
 }
 
+func before(hour int) *time.Time {
+	t := at(hour, 0, 0)
+	return &t
+}
+
 func show(p *plan) string {
 	var times []string
 	for _, start := range p.start {
@@ -99,7 +127,32 @@ func show(p *plan) string {
 	for _, r := range p.Runs {
 		text += fmt.Sprintf(" %s %s %s", r.ScheduledFor.Format("15:04"), r.Outcome, r.Reason)
 	}
+	text = strings.TrimSuffix(text, " ")
+	if len(p.Runs) > 0 && p.BufferedFor != nil {
+		text += ";"
+	}
+	if p.BufferedFor != nil {
+		text += " keeps " + p.BufferedFor.Format("15:04")
+	}
+	if p.cancel != nil {
+		text += " cancels"
+	}
 	return text
+}
+
+// TestPlanOfWhatWaited: a time that waited is started, and the schedule's times
+// stay as they are, be it paused or not.
+func TestPlanOfWhatWaited(t *testing.T) {
+	t.Parallel()
+	d := hourly(at(13, 0, 0))
+	d.Now, d.Overlap, d.BufferedFor = at(12, 20, 0), schedules.OverlapBufferOne, before(12)
+	if p := planFor(&d); show(&p) != "12:00;" || !p.NextRunAt.Equal(at(13, 0, 0)) || p.LastRunAt != nil {
+		t.Errorf("%s, goes on at %v after %v", show(&p), p.NextRunAt, p.LastRunAt)
+	}
+	d.NextRunAt = nil
+	if p := planFor(&d); show(&p) != "12:00;" || p.NextRunAt != nil || p.LastRunAt != nil {
+		t.Errorf("without a next time: %s, goes on at %v after %v", show(&p), p.NextRunAt, p.LastRunAt)
+	}
 }
 
 // TestPlanOfAZoneThatIsGone: the schedule fails for good, and says why.

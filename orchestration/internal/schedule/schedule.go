@@ -20,6 +20,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
 )
@@ -30,6 +31,7 @@ type Firer struct {
 	Door     intake.Door
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
+	Operator *operate.Operator
 	Log      *slog.Logger
 	Look     time.Duration // how often to look although nobody announces anything
 }
@@ -77,7 +79,7 @@ func (f *Firer) rest(ctx context.Context) time.Duration {
 // Fire fires up to a batch of schedules that are due and returns how many.
 func (f *Firer) Fire(ctx context.Context) (int, error) {
 	var plans []plan
-	var channels []string
+	var channels, cancelled []string
 	err := postgres.InTx(ctx, f.DB, func(tx postgres.Pool) error {
 		due, err := postgres.LockDueSchedules(ctx, tx, batch)
 		if err != nil || len(due) == 0 {
@@ -94,6 +96,9 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 		if channels, err = f.create(ctx, tx, starts); err != nil {
 			return err
 		}
+		if cancelled, err = f.cancel(ctx, tx, plans); err != nil {
+			return err
+		}
 		fired := make([]postgres.Fired, len(plans))
 		for i := range plans {
 			fired[i] = plans[i].Fired
@@ -106,12 +111,30 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 	for _, channel := range channels {
 		f.Notifier.Wake(channel)
 	}
+	for _, namespace := range cancelled {
+		f.Operator.Wake(namespace)
+	}
 	for i := range plans {
 		if p := &plans[i]; p.LastError != "" {
 			f.Log.WarnContext(ctx, "schedule made no task", "schedule", p.schedule.Name, "reason", p.LastError)
 		}
 	}
 	return len(plans), nil
+}
+
+// cancel cancels the tasks that others have taken the place of, and returns whose
+// workers to tell. Where no other could be created the last one goes on.
+func (f *Firer) cancel(ctx context.Context, tx postgres.Pool, plans []plan) (namespaces []string, err error) {
+	var tasks []uuid.UUID
+	for i := range plans {
+		if p := &plans[i]; p.cancel != nil && p.LastTask != nil {
+			tasks = append(tasks, *p.cancel)
+		}
+	}
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	return f.Operator.CancelWithin(ctx, tx, tasks, operate.By{Actor: "scheduler", Reason: "its schedule has created another task"})
 }
 
 // A start is a task to create.

@@ -18,6 +18,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/schedules"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
@@ -62,6 +63,7 @@ func (p *place) firer() *Firer {
 	return &Firer{
 		DB: p.pool, Door: intake.Door{Catalog: catalog.New(p.pool, names, config.Test, config.TaskTemplates{})}, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log),
 		Log: log, Look: time.Minute,
+		Operator: &operate.Operator{Pool: p.pool, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log)},
 	}
 }
 

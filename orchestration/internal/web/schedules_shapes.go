@@ -23,7 +23,7 @@ type ScheduleRequest struct {
 	Tags          []string   `json:"tags,omitempty" nullable:"false"`
 	Cron          string     `json:"cron" maxLength:"200" doc:"Five fields: minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly" example:"30 2 * * *"`
 	TimeZone      string     `json:"time_zone,omitempty" doc:"As in the IANA database; without it UTC" example:"Europe/Berlin"`
-	Overlap       string     `json:"overlap,omitempty" enum:"skip,allow" doc:"While the task created last has not ended: create none (the default), or another"`
+	Overlap       string     `json:"overlap,omitempty" enum:"skip,allow,buffer_one,cancel_other" doc:"While the task created last has not ended: create none (the default), another, one when it has ended, or another and cancel it"`
 	CatchUp       string     `json:"catch_up,omitempty" enum:"none,last,all" doc:"Of the times that passed while nobody could fire start none, the last (the default), or all, which needs overlap allow"`
 	CatchUpMax    int        `json:"catch_up_max,omitempty" minimum:"1" maximum:"100" doc:"How many runs all starts at most, the newest; without it 10"`
 	CatchUpWindow int        `json:"catch_up_window_seconds,omitempty" minimum:"60" maximum:"2678400" doc:"How late all starts a run; without it a day"`
@@ -50,7 +50,7 @@ type ScheduleChange struct {
 	Tags          *[]string   `json:"tags,omitempty"`
 	Cron          *string     `json:"cron,omitempty" maxLength:"200"`
 	TimeZone      *string     `json:"time_zone,omitempty"`
-	Overlap       *string     `json:"overlap,omitempty" enum:"skip,allow"`
+	Overlap       *string     `json:"overlap,omitempty" enum:"skip,allow,buffer_one,cancel_other"`
 	CatchUp       *string     `json:"catch_up,omitempty" enum:"none,last,all"`
 	CatchUpMax    *int        `json:"catch_up_max,omitempty" minimum:"1" maximum:"100"`
 	CatchUpWindow *int        `json:"catch_up_window_seconds,omitempty" minimum:"60" maximum:"2678400"`
@@ -107,6 +107,7 @@ type Schedule struct {
 	Upcoming      []time.Time `json:"upcoming,omitempty" doc:"The first times from next_run_at on, in its time zone"`
 	LastRunAt     *time.Time  `json:"last_run_at,omitempty" doc:"The last scheduled time that was dealt with"`
 	LastTaskID    *uuid.UUID  `json:"last_task_uuid,omitempty" format:"uuid" doc:"The last task that was created"`
+	BufferedFor   *time.Time  `json:"buffered_for,omitempty" doc:"The scheduled time whose task is created when the last one has ended"`
 	LastError     *string     `json:"last_error,omitempty" doc:"Why the last time made no task"`
 	CreatedAt     time.Time   `json:"created_at"`
 	UpdatedAt     time.Time   `json:"updated_at"`
@@ -121,6 +122,7 @@ func scheduleOf(s *postgres.Schedule) Schedule {
 		TimeField: s.TimeField, Priority: s.Priority, Tags: s.Tags, Cron: s.Cron, TimeZone: s.TimeZone, Overlap: s.Overlap,
 		CatchUp: s.CatchUp, CatchUpMax: s.CatchUpMax, CatchUpWindow: s.CatchUpWindow, Paused: s.Paused, NextRunAt: s.NextRunAt,
 		LastRunAt: s.LastRunAt, LastTaskID: s.LastTaskID, LastError: s.LastError, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		BufferedFor: s.BufferedFor,
 	}
 	if times, err := cron.Parse(s.Cron, s.TimeZone); err == nil && s.NextRunAt != nil {
 		out.Upcoming = times.Upcoming(s.NextRunAt.Add(-time.Nanosecond), shownTimes)
