@@ -38,6 +38,7 @@ test: postgres rabbitmq pgbouncer cc node_modules lint ## everything that must h
 .PHONY: soak
 soak: postgres rabbitmq ## what takes longer: 20,000 tasks under chaos, thousands of runs of the engine's laws
 	TASKER_CHAOS_TASKS=20000 $(with_postgres) go test -count=1 -timeout=40m -run TestChaos -v ./internal/e2e
+	TASKER_FUZZ_REQUESTS=100000 $(with_postgres) go test -count=1 -timeout=40m -run TestFuzzedRequests -v ./orchestration/internal/web
 	$(with_postgres) go test -count=1 -timeout=40m -run TestLaws -v ./orchestration -rapid.checks=3000
 
 .PHONY: lint

@@ -19,6 +19,7 @@ import (
 // A Contract is an OpenAPI document. It is safe for concurrent use.
 type Contract struct {
 	operations []Operation
+	named      map[string]Schema
 	compiler   *jsonschema.Compiler
 
 	mu      sync.Mutex
@@ -41,7 +42,7 @@ type Parameter struct {
 	Schema   Schema
 }
 
-// A Schema is a part of JSON Schema, with references resolved by [Contract.Resolve].
+// A Schema is a JSON Schema.
 type Schema map[string]any
 
 const location = "openapi.json"
@@ -59,7 +60,8 @@ func New(document []byte) (*Contract, error) {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
 	var doc struct {
-		Paths map[string]map[string]struct {
+		Components struct{ Schemas map[string]Schema }
+		Paths      map[string]map[string]struct {
 			OperationID string
 			Parameters  []Parameter
 			RequestBody *struct {
@@ -71,6 +73,7 @@ func New(document []byte) (*Contract, error) {
 	if err := json.Unmarshal(document, &doc); err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
+	c.named = doc.Components.Schemas
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
 			o := Operation{ID: op.OperationID, Method: strings.ToUpper(method), Path: path, Parameters: op.Parameters, Statuses: map[string]map[string]struct{}{}}
@@ -180,17 +183,13 @@ func (c *Contract) Unseen() []string {
 	return unseen
 }
 
-// Resolve follows the reference of a schema, if it is one.
-func (c *Contract) Resolve(s Schema, document map[string]any) Schema {
+// resolve follows the reference of a schema, if it is one.
+func (c *Contract) resolve(s Schema) Schema {
 	ref, _ := s["$ref"].(string)
-	name, ok := strings.CutPrefix(ref, "#/components/schemas/")
-	if !ok {
-		return s
+	if name, ok := strings.CutPrefix(ref, "#/components/schemas/"); ok {
+		return c.named[name]
 	}
-	components, _ := document["components"].(map[string]any)
-	schemas, _ := components["schemas"].(map[string]any)
-	found, _ := schemas[name].(map[string]any)
-	return found
+	return s
 }
 
 func escape(token string) string {

@@ -1873,6 +1873,11 @@ export interface components {
             status: "healthy" | "degraded" | "unhealthy";
         };
         Schedule: {
+            /**
+             * Format: date-time
+             * @description The scheduled time whose task is created when the last one has ended
+             */
+            buffered_for?: string;
             catch_up: string;
             /** Format: int32 */
             catch_up_max: number;
@@ -1933,7 +1938,7 @@ export interface components {
             cron?: string;
             namespace?: string;
             /** @enum {string} */
-            overlap?: "skip" | "allow";
+            overlap?: "skip" | "allow" | "buffer_one" | "cancel_other";
             paused?: boolean;
             /** Format: int64 */
             priority?: number;
@@ -1978,10 +1983,10 @@ export interface components {
             /** @description Of the template */
             namespace: string;
             /**
-             * @description While the task created last has not ended: create none (the default), or another
+             * @description While the task created last has not ended: create none (the default), another, one when it has ended, or another and cancel it
              * @enum {string}
              */
-            overlap?: "skip" | "allow";
+            overlap?: "skip" | "allow" | "buffer_one" | "cancel_other";
             paused?: boolean;
             /** Format: int64 */
             priority?: number;

@@ -38,6 +38,7 @@ type server struct {
 	db   *pgxpool.Pool
 	says *contract.Contract // each answer is held to it
 	deps web.Deps
+	cfg  *config.Config
 	base string
 	http *http.Client
 	stop func() // and wait
@@ -95,7 +96,7 @@ func startServer(t *testing.T, overlay string) *server {
 		ended <- web.Serve(ctx, cfg.Common, cfg.Orchestration.System.Web, deps, func(address string) { ready <- address })
 	}()
 	transport := &http.Transport{}
-	s := &server{t: t, db: pool, says: promised(), deps: deps, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
+	s := &server{t: t, db: pool, says: promised(), cfg: cfg, deps: deps, base: "http://" + <-ready, http: &http.Client{Transport: transport}}
 	s.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {
