@@ -8,9 +8,6 @@ import (
 // breakerComponents are the names under which calls pass a circuit breaker.
 var breakerComponents = []string{"pgmq", "rabbitmq", "task_readiness", "web"}
 
-// builtInBackends are the message backends that this version has.
-var builtInBackends = []Backend{BackendPGMQ}
-
 func (c *Common) check(s scope) {
 	if p := c.Database.Pool; p.MinConnections > p.MaxConnections {
 		s.fail("X1", "database.pool.min_connections database.pool.max_connections",
@@ -33,14 +30,8 @@ func (q *Queues) check(s scope) {
 		s.fail("X2", "default_batch_size max_batch_size", "is %d, above max_batch_size = %d", q.DefaultBatchSize, q.MaxBatchSize)
 	}
 	q.OrchestrationQueues.check(s.at("orchestration_queues"))
-	if q.Backend != BackendRabbitMQ {
-		return
-	}
-	if q.RabbitMQ == nil {
+	if q.Backend == BackendRabbitMQ && q.RabbitMQ == nil {
 		s.fail("X19", "backend", "is rabbitmq, and there is no table %s.rabbitmq", s.prefix)
-	}
-	if !slices.Contains(builtInBackends, q.Backend) {
-		s.fail("X19", "backend", "is rabbitmq, which is not built into this version")
 	}
 }
 

@@ -51,7 +51,6 @@ var rules = []struct {
 	{Test, "[orchestration.system.web.cors]\nallowed_headers = []", "error X18 orchestration.system.web.cors.allowed_headers"},
 	{Test, "[orchestration.system.web.cors]\nallowed_origins = ['*', 'http://x']", "error X18 orchestration.system.web.cors.allowed_origins"},
 	{Test, "[orchestration.system.web.cors]\nenabled = false\nallowed_origins = []", ""},
-	{Test, "[common.queues]\nbackend = 'rabbitmq'", "error X19 common.queues.backend"},
 	{Test, "[orchestration.dlq]\nenabled = false\nauto_dlq_on_staleness = false", "warning X20 orchestration.staleness_detection.actions.auto_move_to_dlq"},
 	{Test, "[orchestration.dlq]\nenabled = false\n[orchestration.staleness_detection.actions]\nauto_move_to_dlq = false", "warning X20 orchestration.dlq.auto_dlq_on_staleness"},
 	{Test, "[orchestration.dlq.reasons]\nstaleness_timeout = false", "warning X20 orchestration.dlq.auto_dlq_on_staleness"},

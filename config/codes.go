@@ -83,7 +83,7 @@ var codes = []Code{
 	{"X16", "A setting suits a desk and not production", "the service is less safe or less quick than it could be", "override it in environments/production"},
 	{"X17", "The worker may use more connections than the pool has", "it gets as many as the pool has", "lower max_database_connections or raise common.database.pool.max_connections"},
 	{"X18", "A list of CORS allows nothing, or everything and more", "browsers are refused or the list is misleading", `write ["*"] alone to allow all, or set enabled = false`},
-	{"X19", "The message backend is not there", "no message can be sent", "use pgmq"},
+	{"X19", "The message backend is not there", "no message can be sent", "write the table common.queues.rabbitmq, or use pgmq"},
 	{"X20", "Stale tasks go to a dead letter queue that does not take them", "they are not set aside", "enable the queue and its reason, or turn the action off"},
 	{"X21", "A poller is enabled in a mode that does not poll", "the poller never starts", "turn it off, or choose Hybrid"},
 	{"X22", "The pattern of queue names lacks a part, or has one too many", "queues would share a name", "write {namespace} and {name} once each"},

@@ -278,6 +278,20 @@ type RabbitMQ struct {
 	// ConnectionTimeout is how long a connection to the broker may take. Raise
 	// it for a distant broker.
 	ConnectionTimeout Seconds `toml:"connection_timeout_seconds" range:"1..300"`
+
+	// URL names the broker, its virtual host and the user, who must be allowed to
+	// configure, write and read there. Set RABBITMQ_URL for each installation; amqps
+	// encrypts.
+	URL string `toml:"url" len:"1.." secret:"true" default:"'amqp://guest:guest@localhost:5672/'" format:"broker-url"`
+
+	// PrefetchCount is how many messages of a namespace a worker holds at a time; 0
+	// means as many as it has slots. Raise it above that where the broker is far
+	// away and steps are short, at the price of steps that wait at a busy worker.
+	PrefetchCount int `toml:"prefetch_count" range:"0..65535" default:"0"`
+
+	// Heartbeat is how often both ends say that they live; after two that are
+	// missed the connection is given up. Lower it to notice a dead broker sooner.
+	Heartbeat Seconds `toml:"heartbeat_seconds" range:"1..300" default:"10"`
 }
 
 // Telemetry is what a process tells about its work.

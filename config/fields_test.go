@@ -15,8 +15,8 @@ import (
 )
 
 // extensions is how many keys extend the proposal's tree of 222: seven each of
-// decision points, web auth and webhooks, and one of the web API.
-const extensions = 7 + 7 + 7 + 1
+// decision points, web auth and webhooks, one of the web API, three of RabbitMQ.
+const extensions = 7 + 7 + 7 + 1 + 3
 
 func TestFieldCount(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,7 @@ func TestTags(t *testing.T) {
 			t.Errorf("%s is %s with range %q", f.Key, f.Type, f.Range)
 		}
 	}
-	want := []string{"url", "jwt_private_key", "jwt_public_key", "api_key"}
+	want := []string{"url", "url", "jwt_private_key", "jwt_public_key", "api_key"}
 	if got := schema().Secrets(); !slices.Equal(got, want) {
 		t.Errorf("secrets are %v, want %v", got, want)
 	}

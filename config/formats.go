@@ -17,6 +17,11 @@ var formats = map[string]tomltree.Format{
 		Fix:     "write postgresql://user:password@host:5432/name",
 		Pattern: `^postgres(ql)?://\S+$`,
 	},
+	"broker-url": {
+		Code: "bad-url", Message: "is no URL of a RabbitMQ broker", Fits: isBrokerURL,
+		Fix:     "write amqp://user:password@host:5672/vhost, or amqps://",
+		Pattern: `^amqps?://\S+$`,
+	},
 	"http-url": {
 		Code: "bad-url", Message: "is no http or https URL", Fits: isHTTPURL,
 		Fix:     "write http://host:port, or leave it empty to export nothing",
@@ -60,6 +65,12 @@ func isDatabaseURL(text string) bool {
 		rest, ok = strings.CutPrefix(text, "postgres://")
 	}
 	return ok && rest != "" && !strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// isBrokerURL reports whether text is such a URL.
+func isBrokerURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Host != ""
 }
 
 // isHTTPURL reports whether text is such a URL, or empty.

@@ -64,7 +64,7 @@ func TestRedact(t *testing.T) {
 		"[common.telemetry.tracing]\nexport_endpoint = 'http://u:hunter2@h:1/x'\n"
 	loaded := resolve(t, ContextOrchestration, options(Test, overlay, "DATABASE_URL", "postgres://u:hunter2@db/x"))
 	tree, keys := Redact(loaded.Effective())
-	want := []string{"common.database.url", "common.telemetry.tracing.export_endpoint", "orchestration.system.web.auth.jwt_public_key"}
+	want := []string{"common.database.url", "common.queues.rabbitmq.url", "common.telemetry.tracing.export_endpoint", "orchestration.system.web.auth.jwt_public_key"}
 	if slices.Sort(keys); !slices.Equal(keys, want) {
 		t.Errorf("redacted are %v, want %v", keys, want)
 	}

@@ -23,6 +23,7 @@ var variables = []Variable{
 	{"TASKER_JWT_PRIVATE_KEY", "the PEM key that signs tokens", true},
 	{"TASKER_JWT_PUBLIC_KEY", "the PEM key that checks tokens", true},
 	{"TASKER_API_KEY", "the key that callers without a token present", true},
+	{"RABBITMQ_URL", "the broker of the backend rabbitmq", true},
 	{"TELEMETRY_ENDPOINT", "where metrics are pushed to", true},
 	{"TRACING_ENDPOINT", "where traces are sent to", true},
 	{"TASKER_ENV", "the environment, which chooses the overlay: test, development or production", true},

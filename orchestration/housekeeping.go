@@ -28,7 +28,12 @@ const (
 	remindJob    = "dlq_reminder"
 	archiveJob   = "archive"
 	registryJob  = "registry"
+	brokerJob    = "broker_messages"
 )
+
+// remembered is how long the ids of messages from a broker are kept, to tell
+// repeats.
+const remembered = 24 * time.Hour
 
 // A housekeeper does what is to be done once in a while by one of the
 // orchestrators: it finds stale tasks, reminds of dead letters, and archives. The
@@ -92,6 +97,11 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 	if cfg.Archive.Enabled {
 		archiver := archive.New(sys.Pool, cfg.Archive)
 		add(archiveJob, cfg.Archive.ArchiveInterval.Duration(), func(ctx context.Context) (any, error) { return h.archive(ctx, archiver) })
+	}
+	if sys.Broker != nil {
+		add(brokerJob, time.Hour, func(ctx context.Context) (any, error) {
+			return nil, postgres.ForgetBrokerMessages(ctx, sys.Pool, remembered)
+		})
 	}
 	return h
 }

@@ -135,9 +135,11 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	door := newDoorkeeper(sys, cfg, p.ops.Pause)
 	bulk := newOperations(sys, cfg)
+	brokered, dispatch := useBroker(sys, p, door, reports)
 	if cfg.EventSystems.Orchestration.DeploymentMode.Listens() {
 		p.listener = sys.Listener(map[string]*eventsystem.Signal{
-			sys.Names.ResultsChannel(): reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
+			sys.Names.DispatchChannel(): dispatch,
+			sys.Names.ResultsChannel():  reports, sys.Names.SignalsChannel(): gates.wake, sys.Names.RequestsChannel(): door.wake,
 			postgres.GatesChannel:         l.all,
 			sys.Names.SchedulesChannel():  scheduled,
 			postgres.SchedulesChannel:     scheduled,
@@ -147,11 +149,11 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	g.Go(func() error { p.applyLanes(ctx); return nil })
 	r, keeper := newReconciler(sys, cfg, reports), newHousekeeper(sys, cfg, p.failures)
-	for _, run := range []func(context.Context){
+	for _, run := range append(brokered,
 		func(ctx context.Context) { p.applyStored(ctx, reports) },
 		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
 		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, hooks.Run, p.ops.Run, r.ops.Run,
-	} {
+	) {
 		g.Go(func() error { run(ctx); return nil })
 	}
 	deps := webDeps(sys)
@@ -172,7 +174,22 @@ func prepare(ctx context.Context, sys *system.Context, cfg *config.Orchestration
 	if err := postgres.CreateQueues(ctx, sys.Pool, []string{sys.Names.Results()}); err != nil {
 		return nil, err
 	}
+	if err := declareQueues(ctx, sys, sys.Common.Queues.OrchestrationQueues); err != nil {
+		return nil, err
+	}
 	return lease, postgres.CreateLoggedQueues(ctx, sys.Pool, []string{sys.Names.Requests(), sys.Names.Finalizations()})
+}
+
+// useBroker returns what runs with RabbitMQ besides the rest, and the signal that
+// has steps published; nothing runs with pgmq.
+func useBroker(sys *system.Context, p *processor, door *doorkeeper, reports *eventsystem.Signal) ([]func(context.Context), *eventsystem.Signal) {
+	if sys.Broker == nil {
+		return nil, eventsystem.NewSignal()
+	}
+	d := newDispatcher(sys, p)
+	sys.Notifier.Serve(sys.Names.DispatchChannel(), d.wake)
+	p.announced.Consumer = sys.Broker.Consumer(sys.Names.Results(), mostAnnounced, reports.Raise)
+	return append(newInboxes(sys, door, reports), d.run, p.announced.Run), d.wake
 }
 
 func webDeps(sys *system.Context) web.Deps {

@@ -54,6 +54,8 @@ type processor struct {
 	look     func(gates []string) // of the limiter: steps came to wait there, or slots came back
 	failures *eventsystem.Signal  // raised when tasks have failed
 	gates    *eventsystem.Signal  // raised when steps have come to a gate
+
+	announced announcements // of results, by RabbitMQ
 }
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {

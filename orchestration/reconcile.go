@@ -13,6 +13,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/dlq"
@@ -24,6 +25,7 @@ import (
 // healthy system it finds nothing to do.
 type reconciler struct {
 	pool     postgres.Pool
+	broker   *rabbitmq.Broker // nil with pgmq
 	names    messaging.Names
 	notifier *eventsystem.Notifier
 	reports  *eventsystem.Signal // wakes the reader of results in this process
@@ -37,7 +39,7 @@ type reconciler struct {
 
 func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
 	return &reconciler{
-		pool: sys.Pool, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
+		pool: sys.Pool, broker: sys.Broker, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
 		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
 		letters: dlq.New(sys.Pool, cfg.DLQ),
 		ops: eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log).
@@ -178,10 +180,39 @@ func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.Ste
 	if sent > 0 {
 		r.log.WarnContext(ctx, "steps had lost their messages; sent new ones", "namespace", namespace, "steps", sent)
 	}
-	if sent > 0 || !r.events.DeploymentMode.Polls() { // without polls a lost wake-up is made good here
+	lost, err := r.deliveries(ctx, q.Queue, rest.Enqueued)
+	if err != nil {
+		return err
+	}
+	if sent += lost; sent > 0 || !r.events.DeploymentMode.Polls() { // without polls a lost wake-up is made good here
 		r.notifier.Wake(r.names.StepsChannel(namespace))
 	}
 	return nil
+}
+
+// deliveries has steps published again that wait for a delivery which the broker
+// does not have. It returns how many. While the broker is away, nothing is known.
+func (r *reconciler) deliveries(ctx context.Context, queue string, rest time.Duration) (lost int, err error) {
+	if r.broker == nil {
+		return 0, nil
+	}
+	asking, cancel := context.WithTimeout(ctx, declared)
+	defer cancel()
+	waiting, err := r.broker.Ready(asking, queue)
+	if err != nil {
+		r.log.WarnContext(ctx, "deliveries not compared with the steps that are due", "queue", queue, "error", err)
+		return 0, nil
+	}
+	err = r.do(ctx, "look for lost deliveries", func(ctx context.Context) error {
+		return postgres.WithPlanner(ctx, r.pool, func(db postgres.DB) (err error) {
+			lost, err = postgres.Redispatch(ctx, db, queue, rest, waiting)
+			return err
+		})
+	})
+	if lost > 0 {
+		r.log.WarnContext(ctx, "published steps found no worker and no delivery waits; publishing them again", "queue", queue, "steps", lost)
+	}
+	return lost, err
 }
 
 func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
@@ -22,6 +23,7 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 	queue := p.names.Results()
 	visibility := p.events.Timing.VisibilityTimeout.Duration()
 	for ctx.Err() == nil {
+		p.announced.take()
 		reports, err := p.read(ctx, queue, visibility)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -31,6 +33,9 @@ func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
 			continue
 		}
 		p.applyReports(ctx, queue, reports)
+		if len(reports) < p.most() {
+			p.announced.done() // what they announced has been read
+		}
 		if len(reports) == 0 {
 			wake.Wait(ctx, p.pause(ctx, queue))
 		}
@@ -63,6 +68,17 @@ func setMalformedAside(ctx context.Context, db postgres.DB, log *slog.Logger, qu
 // pause is how long to wait for work that nobody announces: a poll interval, and
 // where nothing is notified no longer than a reader of a queue sleeps.
 func (p *processor) pause(ctx context.Context, queue string) time.Duration {
+	pause := p.polls()
+	due, any, err := postgres.NextDue(ctx, p.db, queue)
+	if err == nil && any && (pause < 0 || due < pause) {
+		pause = due
+	}
+	return pause
+}
+
+// polls is the pause between two looks that nothing asks for; negative: there is
+// none.
+func (p *processor) polls() time.Duration {
 	pause := time.Duration(-1)
 	if p.events.DeploymentMode.Polls() {
 		pause = p.events.Timing.FallbackPollingInterval.Duration()
@@ -70,11 +86,40 @@ func (p *processor) pause(ctx context.Context, queue string) time.Duration {
 	if p.listener.Lost() && (pause < 0 || p.empty < pause) {
 		pause = p.empty
 	}
-	due, any, err := postgres.NextDue(ctx, p.db, queue)
-	if err == nil && any && (pause < 0 || due < pause) {
-		pause = due
-	}
 	return pause
+}
+
+// announcements are the messages by which RabbitMQ says that results wait; they
+// are acknowledged once those have been read, which leases them. With pgmq there
+// are none.
+type announcements struct {
+	*rabbitmq.Consumer
+
+	held []rabbitmq.Delivery
+}
+
+// mostAnnounced is how many announcements an orchestrator holds at a time, each of
+// a batch of results.
+const mostAnnounced = 100
+
+func (a *announcements) take() {
+	if a.Consumer == nil {
+		return
+	}
+	for _, d := range a.Take(mostAnnounced) {
+		if !json.Valid(d.Body) {
+			a.Reject(d)
+			continue
+		}
+		a.held = append(a.held, d)
+	}
+}
+
+func (a *announcements) done() {
+	if len(a.held) > 0 {
+		a.Ack(a.held)
+		a.held = nil
+	}
 }
 
 // applyReports applies reports by namespace. A report whose template cannot be

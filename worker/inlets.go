@@ -21,7 +21,8 @@ type event struct {
 	space *space
 	step  postgres.ClaimedStep
 	lease time.Duration
-	since time.Time // it was not claimed before
+	since time.Time   // it was not claimed before
+	from  *deliveries // one of which it holds; nil: none
 }
 
 // A command is to run steps that were handed over.
@@ -55,13 +56,13 @@ func (r *runner) startClaimed(stop <-chan struct{}) {
 	for {
 		select {
 		case e := <-r.inlets.events:
-			r.start(e.space, e.step, e.lease, e.since)
+			r.start(e)
 		case c := <-r.inlets.commands:
 			r.startAll(c)
 		case <-stop:
 			for len(r.inlets.events) > 0 {
 				e := <-r.inlets.events
-				r.start(e.space, e.step, e.lease, e.since)
+				r.start(e)
 			}
 			for len(r.inlets.commands) > 0 {
 				r.startAll(<-r.inlets.commands)
@@ -73,6 +74,6 @@ func (r *runner) startClaimed(stop <-chan struct{}) {
 
 func (r *runner) startAll(c command) {
 	for i := range c.steps {
-		r.start(c.space, c.steps[i], r.lease(), c.since)
+		r.start(event{c.space, c.steps[i], r.lease(), c.since, nil})
 	}
 }

@@ -139,15 +139,17 @@ func (r *runner) dropLost(ctx context.Context, claims []postgres.StepRef) ([]pos
 	for _, ref := range holding {
 		still[keyOf(ref)] = true
 	}
+	var lost []postgres.StepRef
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, ref := range claims {
 		if run := r.running[keyOf(ref)]; run != nil && !still[keyOf(ref)] {
 			r.log.WarnContext(ctx, "claim lost; telling the handler to stop", "step", ref.String())
 			run.cancel()
-			delete(r.running, keyOf(ref))
+			lost = append(lost, ref)
 		}
 	}
+	r.mu.Unlock()
+	r.forget(lost...)
 	return holding, nil
 }
 

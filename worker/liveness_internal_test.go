@@ -44,7 +44,7 @@ func TestPollsFollowTheSettings(t *testing.T) {
 		"worker.event_system.metadata.fallback_poller.max_age_hours", "worker.event_system.metadata.fallback_poller.visibility_timeout_seconds",
 		"worker.system.queue_config.polling_interval_ms", "worker.system.queue_config.visibility_timeout_seconds")
 	const forever = -1
-	missed := reading{3, 13 * time.Second, 2 * time.Second, time.Hour}
+	missed := reading{batch: 3, lease: 13 * time.Second, minAge: 2 * time.Second, maxAge: time.Hour}
 	announced, direct := reading{batch: 4, lease: 14 * time.Second}, reading{batch: 5, lease: 15 * time.Second}
 	tests := []struct {
 		name    string
@@ -62,7 +62,7 @@ func TestPollsFollowTheSettings(t *testing.T) {
 			cfg.EventSystem.Metadata.FallbackPoller = config.FallbackPoller{
 				Enabled: true, PollingInterval: 90, BatchSize: 30, AgeThreshold: 20, MaxAge: 10, VisibilityTimeout: 130,
 			}
-		}, true, 90 * time.Millisecond, reading{30, 130 * time.Second, 20 * time.Second, 10 * time.Hour}, announced},
+		}, true, 90 * time.Millisecond, reading{batch: 30, lease: 130 * time.Second, minAge: 20 * time.Second, maxAge: 10 * time.Hour}, announced},
 		{"fallback_poller.enabled", func(cfg *config.Worker) { cfg.EventSystem.Metadata.FallbackPoller.Enabled = false }, true, 7 * time.Second, announced, announced},
 		{"fallback_polling_interval_seconds", func(cfg *config.Worker) {
 			cfg.EventSystem.Metadata.FallbackPoller.Enabled = false

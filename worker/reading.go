@@ -18,6 +18,7 @@ type reading struct {
 	batch          int
 	lease          time.Duration
 	minAge, maxAge time.Duration // of the messages; zero: any
+	delivered      bool          // only what RabbitMQ was given
 }
 
 // announced reads what a notification or a timer announces.
@@ -119,9 +120,7 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		began := time.Now()
 		steps, err := r.claimSteps(ctx, sp, how, n)
 		r.slots.release(n - len(steps))
-		for i := range steps {
-			r.inlets.events <- event{sp, steps[i], how.lease, began}
-		}
+		r.pass(event{space: sp, lease: how.lease, since: began}, steps)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			r.log.Log(ctx, eventsystem.Given(err), "operation given up; trying again after a while", "namespace", sp.namespace, "error", err)
@@ -129,6 +128,14 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		case err == nil && len(steps) < n:
 			how = r.await(ctx, sp, time.Since(began))
 		}
+	}
+}
+
+// pass passes claimed steps on to be started, each as the event says.
+func (r *runner) pass(e event, steps []postgres.ClaimedStep) {
+	for i := range steps {
+		e.step = steps[i]
+		r.inlets.events <- e
 	}
 }
 
@@ -140,7 +147,7 @@ func (r *runner) claimSteps(ctx context.Context, sp *space, how reading, n int) 
 	err = r.reads.Try(ctx, "claim steps", r.sys.Common.Queues.PGMQ.MaxRetries, func(ctx context.Context) (err error) {
 		steps, err = postgres.ClaimSteps(ctx, r.sys.Pool, postgres.Claim{
 			Queue: sp.queue, Namespace: sp.namespace, Limited: sp.limited.Load(), Process: r.sys.Process,
-			Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge,
+			Limit: n, Lease: how.lease, MinAge: how.minAge, MaxAge: how.maxAge, Delivered: how.delivered,
 		})
 		if postgres.IsUnreadable(err) {
 			err = errors.Join(err, r.setMalformedAside(ctx, sp))

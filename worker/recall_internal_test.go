@@ -50,7 +50,7 @@ func TestRecalledBeforeTheStart(t *testing.T) {
 	if r.slots.take(t.Context(), 1) != 1 {
 		t.Fatal("no slot")
 	}
-	r.start(sp, steps[0], r.lease(), began)
+	r.start(event{space: sp, step: steps[0], lease: r.lease(), since: began})
 	r.wg.Wait()
 	select {
 	case err := <-stopped:

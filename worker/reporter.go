@@ -18,11 +18,14 @@ type reporter struct {
 	runner   *runner
 	outcomes chan outcome.Outcome
 	closed   chan struct{}
+
+	announcer *announcer
 }
 
 func newReporter(r *runner) *reporter {
 	return &reporter{
 		runner: r, outcomes: make(chan outcome.Outcome, r.cfg.Channels.EventSubscribers.ResultBufferSize), closed: make(chan struct{}),
+		announcer: newAnnouncer(r.sys),
 	}
 }
 
@@ -131,7 +134,7 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 	}
 	r.Applied(group)
 	r.slots.release(held)
-	r.sys.Notifier.Wake(r.sys.Names.ResultsChannel())
+	p.announcer.announce(group, stored)
 	p.publish(ctx, group, stored)
 	return nil
 }

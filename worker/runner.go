@@ -77,7 +77,8 @@ type running struct {
 	leased
 
 	message postgres.Message
-	until   time.Time // the claim is not renewed beyond
+	from    *deliveries // one of which it holds; nil: none
+	until   time.Time   // the claim is not renewed beyond
 	cancel  context.CancelFunc
 }
 
@@ -131,15 +132,35 @@ func (r *runner) Release(n int) { r.slots.release(n) }
 
 // Applied implements [handoff.Runner].
 func (r *runner) Applied(outcomes []outcome.Outcome) {
+	over := make([]postgres.StepRef, len(outcomes))
+	for i := range outcomes {
+		over[i] = outcomes[i].Step.StepRef
+	}
+	r.forget(over...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range outcomes {
-		delete(r.running, keyOf(outcomes[i].Step.StepRef))
-	}
 	for _, sp := range r.spaces {
 		if sp.limited.Load() {
 			sp.wake.Raise()
 		}
+	}
+}
+
+// forget ends the renewal of claims, and gives back the deliveries they hold.
+func (r *runner) forget(claims ...postgres.StepRef) {
+	done := map[*deliveries]int{}
+	r.mu.Lock()
+	for _, ref := range claims {
+		if run := r.running[keyOf(ref)]; run != nil {
+			delete(r.running, keyOf(ref))
+			if run.from != nil {
+				done[run.from]++
+			}
+		}
+	}
+	r.mu.Unlock()
+	for from, n := range done {
+		from.release(n)
 	}
 }
 
@@ -150,24 +171,23 @@ func (r *runner) Run(namespace string, steps []postgres.ClaimedStep, since time.
 	}
 }
 
-// start runs a step that was claimed since then on a slot that is taken for it,
-// and renews its lease. During a shutdown it only notes the claim, to be given
-// back.
-func (r *runner) start(sp *space, claimed postgres.ClaimedStep, lease time.Duration, since time.Time) {
+// start runs a claimed step on a slot that is taken for it, and renews its lease.
+// During a shutdown it only notes the claim, to be given back.
+func (r *runner) start(e event) {
 	ctx, cancel := context.WithCancel(r.handlers)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running[keyOf(claimed.StepRef)] = &running{message: claimed.Message, leased: leased{sp.queue, lease}, cancel: cancel}
+	r.running[keyOf(e.step.StepRef)] = &running{message: e.step.Message, from: e.from, leased: leased{e.space.queue, e.lease}, cancel: cancel}
 	if r.draining {
 		cancel()
 		return
 	}
-	if r.recalls.After(since) { // the look at what was recalled came too early for this claim
+	if r.recalls.After(e.since) { // the look at what was recalled came too early for this claim
 		r.recalled.Raise()
 	}
 	r.wg.Go(func() {
 		defer cancel()
-		r.execute(ctx, sp, claimed)
+		r.execute(ctx, e.space, e.step)
 	})
 }
 
@@ -248,7 +268,7 @@ func (r *runner) lostTooOften(claimed postgres.ClaimedStep) bool {
 // as other steps may be lost its task is ended, for no result could be applied.
 func (r *runner) unreadable(ctx context.Context, claimed postgres.ClaimedStep, reason error) {
 	r.log.WarnContext(ctx, "template not readable; the step is claimed again later", "template", claimed.Template, "error", reason)
-	r.abandon(claimed)
+	r.forget(claimed.StepRef) // its lease runs out
 	if !errors.Is(reason, catalog.ErrUnreadable) || !r.lostTooOften(claimed) {
 		return
 	}
@@ -294,11 +314,4 @@ func (r *runner) deliver(ctx context.Context, o outcome.Outcome, a events.Attemp
 	a.Result, a.Failure = o.Result, o.Failure
 	o.Events = r.sys.Events.Of(ctx, a)
 	r.sink(o)
-}
-
-// abandon stops renewing a claim; its lease runs out.
-func (r *runner) abandon(claimed postgres.ClaimedStep) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.running, keyOf(claimed.StepRef))
 }

@@ -17,10 +17,12 @@ type space struct {
 	queue     string
 	wake      *eventsystem.Signal
 	limited   atomic.Bool // it had a limit when last looked at: steps that end make room
+	delivered *deliveries // of RabbitMQ; nil with pgmq
 }
 
-// spacesOf returns the namespaces of templates.
-func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space, error) {
+// spacesOf returns the namespaces of templates. Of each, RabbitMQ delivers so many
+// steps in advance.
+func spacesOf(sys *system.Context, all []*templates.Template, prefetch int) (map[string]*space, error) {
 	spaces := map[string]*space{}
 	for _, t := range all {
 		if spaces[t.Namespace] != nil {
@@ -30,7 +32,11 @@ func spacesOf(sys *system.Context, all []*templates.Template) (map[string]*space
 		if err != nil {
 			return nil, err
 		}
-		spaces[t.Namespace] = &space{namespace: t.Namespace, queue: queue, wake: eventsystem.NewSignal()}
+		sp := &space{namespace: t.Namespace, queue: queue, wake: eventsystem.NewSignal()}
+		if sys.Broker != nil {
+			sp.delivered = newDeliveries(sys.Broker, queue, prefetch, sp.wake.Raise)
+		}
+		spaces[t.Namespace] = sp
 	}
 	return spaces, nil
 }
@@ -53,7 +59,7 @@ func (r *runner) namespaces() []string {
 // registered, and returns those that are new.
 func (r *runner) serveToo(ctx context.Context, role Role, fresh []*templates.Template) []*space {
 	warnOfMissingHandlers(ctx, r.log, role.Handlers, fresh)
-	spaces, err := spacesOf(r.sys, fresh)
+	spaces, err := spacesOf(r.sys, fresh, prefetch(r.sys.Common.Queues, r.cfg))
 	if err != nil { // registration has named the queues already
 		r.log.ErrorContext(ctx, "namespaces of reloaded templates are not served", "error", err)
 		return nil
@@ -97,7 +103,9 @@ func (r *runner) signals() map[string]*eventsystem.Signal {
 	defer r.mu.Unlock()
 	signals := make(map[string]*eventsystem.Signal, 2*len(r.spaces))
 	for _, sp := range r.spaces {
-		signals[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		if sp.delivered == nil {
+			signals[r.sys.Names.StepsChannel(sp.namespace)] = sp.wake
+		}
 		signals[r.sys.Names.RecallsChannel(sp.namespace)] = r.recalled
 	}
 	return signals

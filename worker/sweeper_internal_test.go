@@ -81,7 +81,7 @@ func openSystem(t *testing.T) (*config.Config, *system.Context, map[string]*spac
 	if err := sys.Catalog.Register(t.Context(), all); err != nil {
 		t.Fatal(err)
 	}
-	spaces, err := spacesOf(sys, all)
+	spaces, err := spacesOf(sys, all, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,8 +177,11 @@ func Serve(ctx context.Context, sys *system.Context, cfg *config.Worker, role Ro
 		return err // a worker may report before any orchestrator has started
 	}
 	warnOfMissingHandlers(ctx, sys.Log, role.Handlers, role.Templates)
-	spaces, err := spacesOf(sys, role.Templates)
+	spaces, err := spacesOf(sys, role.Templates, prefetch(sys.Common.Queues, cfg))
 	if err != nil {
+		return err
+	}
+	if err := declare(ctx, sys, spaces); err != nil {
 		return err
 	}
 	r := newRunner(ctx, sys, cfg, role.Handlers, spaces)
@@ -233,14 +236,14 @@ func (r *runner) serve(ctx context.Context, role Role) error {
 	g.Go(func() error { r.ops.Run(ctx); return nil })
 	var claiming sync.WaitGroup
 	for _, sp := range r.spaces {
-		claiming.Go(func() { r.claim(ctx, sp) })
+		claiming.Go(func() { r.serveSpace(ctx, sp) })
 	}
 	if role.Reload != nil && r.sys.Common.TaskTemplates.AutoReload {
 		l := &reloader{role: role, catalog: r.sys.Catalog, log: r.log, registered: digestsOf(role.Templates)}
 		claiming.Go(func() {
 			l.run(ctx, r.sys.Common.TaskTemplates.ReloadInterval.Duration(), func(fresh []*templates.Template) {
 				for _, sp := range r.serveToo(ctx, role, fresh) {
-					claiming.Go(func() { r.claim(ctx, sp) })
+					claiming.Go(func() { r.serveSpace(ctx, sp) })
 				}
 			})
 		})
@@ -294,9 +297,13 @@ func (r *runner) connect(g *errgroup.Group, outlive context.Context, line *hando
 	stored := make(chan struct{})
 	reporting, stop := context.WithCancel(outlive)
 	g.Go(func() error { defer close(stored); p.run(reporting); return nil })
+	announced := make(chan struct{})
+	g.Go(func() error { defer close(announced); p.announcer.run(reporting); return nil })
 	return func() {
 		p.close()
 		r.within(r.patience(), stored)
+		p.announcer.close()
+		r.within(r.patience(), announced)
 		stop()
 	}
 }

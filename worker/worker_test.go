@@ -285,7 +285,10 @@ steps:
   - {name: b, handler: {callable: work}, dependencies: [a]}`))}, "a → b → a"},
 		{"no templates", func(cfg *config.Config) { cfg.Common.TaskTemplates.TemplatePath = t.TempDir() }, nil, "has no *.yaml or *.yml"},
 		{"no folder", func(cfg *config.Config) { cfg.Common.TaskTemplates.TemplatePath = t.TempDir() + "/none" }, nil, "none"},
-		{"other broker", func(cfg *config.Config) { cfg.Common.Queues.Backend = config.BackendRabbitMQ }, nil, "rabbitmq"},
+		{"no broker", func(cfg *config.Config) {
+			cfg.Common.Queues.Backend = config.BackendRabbitMQ
+			cfg.Common.Queues.RabbitMQ.URL = "amqp://nobody:secret@127.0.0.1:1/"
+		}, nil, "connect to RabbitMQ at 127.0.0.1:1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

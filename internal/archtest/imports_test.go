@@ -49,6 +49,7 @@ internal/common/resources         : config internal/common/channels internal/com
 internal/common/publisher         : . config internal/common/channels
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/common/messaging         : . config
+internal/common/messaging/rabbitmq: config internal/common/health internal/common/messaging github.com/rabbitmq/amqp091-go
 internal/common/eventsystem       : . config internal/common/backoff internal/common/breakers internal/common/health internal/common/messaging internal/common/postgres github.com/jackc/pgx/v5/*
 internal/common/outcome           : . config internal/common/postgres
 internal/common/executor          : . internal/common/outcome
@@ -97,7 +98,7 @@ internal/eventtest                : config internal/common/eventsystem internal/
 internal/oteltest                 : go.opentelemetry.io/proto/otlp/* google.golang.org/protobuf/*
 internal/contract                 : github.com/santhosh-tekuri/jsonschema/v6
 internal/golden                   : github.com/rogpeppe/go-internal/*
-internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
+internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testbroker internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker
 internal/scenarios                :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*

@@ -208,7 +208,7 @@ func TestConfigDiffServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"orchestration, which only test has", "common.database.url, which the server does not tell"}
+	want := []string{"orchestration, which only test has", "common.database.url, which the server does not tell", "common.queues.rabbitmq.url, which the server does not tell"}
 	if len(got.Differences) != 1 || got.Differences[0].Key != "worker.system.worker_type" || !slices.Equal(got.NotCompared, want) || got.Equal < 100 {
 		t.Errorf("got %+v", got)
 	}

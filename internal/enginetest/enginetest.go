@@ -102,7 +102,9 @@ func Start(t testing.TB, o Options) *Engine {
 	if o.URL == "" {
 		o.URL = testdb.New(t)
 	}
-	e := &Engine{t: t, Log: logTo(t), Templates: o.Templates, events: o.Events, Config: Load(t, o.URL, o.Settings)}
+	settings := backend(t)
+	maps.Copy(settings, o.Settings)
+	e := &Engine{t: t, Log: logTo(t), Templates: o.Templates, events: o.Events, Config: Load(t, o.URL, settings)}
 	e.Names = messaging.NewNames(e.Config.Common.Queues)
 	var err error
 	if e.Pool, err = postgres.Open(t.Context(), e.Config.Common.Database, "enginetest"); err != nil {

@@ -259,6 +259,7 @@ func Do(ctx context.Context, managementURL, method, path string) error {
 	if err != nil {
 		return errors.New("the URL of the broker's HTTP API does not parse") // err would show the password
 	}
+	req.Close = true
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -22,19 +22,32 @@ type Notifier struct {
 	raised *Signal
 	mu     sync.Mutex
 	due    map[string]struct{}
+	served map[string]*Signal // whom the process itself wakes
 }
 
 // NewNotifier returns a notifier; Run sends.
 func NewNotifier(db postgres.DB, log *slog.Logger) *Notifier {
-	return &Notifier{db: db, log: log, raised: NewSignal(), due: map[string]struct{}{}}
+	return &Notifier{db: db, log: log, raised: NewSignal(), due: map[string]struct{}{}, served: map[string]*Signal{}}
+}
+
+// Serve has wake-ups for the channel raise a signal of this process, which does
+// the work, in place of a notification.
+func (n *Notifier) Serve(channel string, s *Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.served[channel] = s
 }
 
 // Wake has the channel notified soon. It never blocks.
 func (n *Notifier) Wake(channel string) {
 	n.mu.Lock()
-	n.due[channel] = struct{}{}
+	s := n.served[channel]
+	if s == nil {
+		n.due[channel] = struct{}{}
+		s = n.raised
+	}
 	n.mu.Unlock()
-	n.raised.Raise()
+	s.Raise()
 }
 
 // Run sends notifications until ctx ends, and then those that are due. One that

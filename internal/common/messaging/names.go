@@ -49,10 +49,22 @@ func (n Names) Results() string { return n.cfg.OrchestrationQueues.StepResults }
 // Tasker read it, so its name does not depend on the configuration.
 func (Names) Events(namespace string) string { return namespace + "_domain_events" }
 
-// StepsChannel is the channel that wakes the workers of a namespace.
+// DeadLetters is where RabbitMQ sets messages aside that it cannot get rid of: a
+// queue, and the exchange before it.
+func (n Names) DeadLetters() string { return n.build(n.cfg.OrchestrationNamespace, "dead_letters") }
+
+// StepsChannel is the channel that wakes whoever sends the steps of a namespace on
+// their way: its workers, who read the queue themselves, or with RabbitMQ the
+// orchestrators, who publish.
 func (n Names) StepsChannel(namespace string) string {
+	if n.cfg.Backend == config.BackendRabbitMQ {
+		return n.DispatchChannel()
+	}
 	return n.cfg.WorkerNamespace + "_ready." + namespace
 }
+
+// DispatchChannel is the channel that wakes the orchestrators to publish steps.
+func (n Names) DispatchChannel() string { return n.cfg.OrchestrationNamespace + "_dispatch" }
 
 // SchedulesChannel is the channel that tells the orchestrators of a change of the
 // schedules.

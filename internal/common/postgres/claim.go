@@ -31,6 +31,7 @@ func claimSQL(queue string) string { //nolint:funlen // one statement
 		from pgmq.%[1]s q
 		where q.vt <= clock_timestamp() - make_interval(secs => $5)
 		and ($6::float8 = 0 or clock_timestamp() - q.vt < make_interval(secs => $6))
+		and (not $8::bool or q.message ? 'sent')
 		order by q.msg_id
 		limit %[2]s
 		for update skip locked
@@ -114,6 +115,7 @@ type Claim struct {
 	Lease     time.Duration // how long the claim holds unless extended
 	MinAge    time.Duration // only messages that have been due for so long
 	MaxAge    time.Duration // and not for so long; zero: for any time
+	Delivered bool          // only messages that were published: each has a delivery
 }
 
 // ClaimSteps claims due steps, oldest message first, and removes stale messages
@@ -126,7 +128,7 @@ func ClaimSteps(ctx context.Context, db DB, c Claim) (steps []ClaimedStep, err e
 	if c.Limited {
 		b.Queue(lockNamespaceSQL, limit)
 	}
-	args := []any{c.Limit, c.Process, seconds(c.Lease), limit, seconds(c.MinAge), seconds(c.MaxAge), c.Limited}
+	args := []any{c.Limit, c.Process, seconds(c.Lease), limit, seconds(c.MinAge), seconds(c.MaxAge), c.Limited, c.Delivered}
 	b.Queue(claimSQL(c.Queue), args...).Query(func(rows pgx.Rows) error {
 		steps, err = pgx.CollectRows(rows, scanClaimed)
 		return err

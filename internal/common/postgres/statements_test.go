@@ -64,6 +64,17 @@ func statements() map[string]string {
 		"extendSQL":                 extendSQL(testQueue),
 		"failSQL":                   failSQL(testQueue),
 		"findSQL":                   findSQL(testQueue),
+		"prepareDispatchSQL":        prepareDispatchSQL,
+		"dispatchSQL":               dispatchSQL(testQueue),
+		"nextUnsentSQL":             nextUnsentSQL(testQueue),
+		"undispatchSQL":             undispatchSQL(testQueue),
+		"redispatchSQL":             redispatchSQL(testQueue),
+		"redispatchStepsSQL":        redispatchStepsSQL(testQueue),
+		"publishedDueSQL":           publishedDueSQL(testQueue),
+		"listNamespacesSQL":         listNamespacesSQL,
+		"storeLettersSQL":           storeLettersSQL(testQueue),
+		"buryLettersSQL":            buryLettersSQL(testQueue),
+		"forgetBrokerMessagesSQL":   forgetBrokerMessagesSQL,
 		"findTaskSQL":               findTaskSQL,
 		"findTemplateSQL":           findTemplateSQL,
 		"gateRootsSQL":              gateRootsSQL(limitedGates, created),
@@ -150,7 +161,9 @@ var notPrepared = []string{
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
 	"countSelectedSQL", "listSelectedSQL", // bulk operations, with the planner of its own
-	"findSQL",                                            // after a crash of the server
+	"findSQL",                             // after a crash of the server
+	"redispatchSQL", "redispatchStepsSQL", // the same of the broker
+	"forgetBrokerMessagesSQL", "listNamespacesSQL", // tidying; all of a small table
 	"namespaceUseSQL",                                    // for people
 	"resendStepsSQL", "resendReportsSQL", "unsettledSQL", // the reconciler, with the planner of its own
 	"takeInitializingSQL",                        // all of an index that holds nothing but what it takes

@@ -26,6 +26,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/intake"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/publisher"
 	"github.com/tasker-systems/tasker-go/internal/common/registry"
@@ -46,6 +47,7 @@ type Context struct {
 	Names    messaging.Names
 	Catalog  *catalog.Catalog
 	Notifier *eventsystem.Notifier
+	Broker   *rabbitmq.Broker  // nil with the backend pgmq
 	Bus      *publisher.Bus    // of events within the process
 	Events   *events.Router    // from outcomes to the bus and the queues
 	Channels *channels.Monitor // of the channels of the process
@@ -57,9 +59,6 @@ type Context struct {
 // Open connects to the database that cfg describes. It changes nothing there
 // and fails when the schema is older than the program.
 func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, error) {
-	if cfg.Queues.Backend != config.BackendPGMQ {
-		return nil, fmt.Errorf("common.queues.backend = %q is not built into this program; use %q", cfg.Queues.Backend, config.BackendPGMQ)
-	}
 	pool, err := postgres.Open(ctx, cfg.Database, cfg.System.ProcessName)
 	if err != nil {
 		return nil, err
@@ -76,6 +75,13 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		pool.Close()
 		return nil, err
 	}
+	var broker *rabbitmq.Broker
+	if cfg.Queues.Backend == config.BackendRabbitMQ {
+		if broker, err = rabbitmq.Open(ctx, *cfg.Queues.RabbitMQ, names, cfg.System.ProcessName, log); err != nil {
+			pool.Close()
+			return nil, err
+		}
+	}
 	monitor := channels.NewMonitor(cfg.Channels.OverflowPolicy, log)
 	bus := publisher.New(cfg.Channels, cfg.Queues.PGMQ.ShutdownTimeout.Duration(), monitor, log)
 	return &Context{
@@ -85,6 +91,7 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Names:    names,
 		Catalog:  catalog.New(pool, names, cfg.Environment, cfg.TaskTemplates),
 		Notifier: eventsystem.NewNotifier(pool, log),
+		Broker:   broker,
 		Metrics:  metrics,
 		Tracer:   tracer,
 		Bus:      bus,
@@ -129,6 +136,9 @@ func (c *Context) Run(ctx context.Context) {
 	wg.Go(func() { c.Channels.Run(ctx) })
 	wg.Go(func() { c.Breakers.Run(ctx) })
 	wg.Go(func() { c.Usage.Run(ctx) })
+	if c.Broker != nil {
+		wg.Go(func() { c.Broker.Run(ctx) })
+	}
 	wg.Wait()
 }
 
@@ -145,7 +155,7 @@ func (c *Context) Messaging() *breakers.Breaker {
 
 // Checks are the parts of the process's health that do not depend on its role.
 func (c *Context) Checks() []health.Check {
-	return slices.Concat(c.Usage.Checks(), c.Breakers.Checks())
+	return slices.Concat(c.Usage.Checks(), c.Breakers.Checks(), c.Broker.Checks())
 }
 
 func checkSchema(ctx context.Context, databaseURL string) error {
@@ -171,9 +181,12 @@ func (c *Context) Follow(p config.Provider) {
 }
 
 // Close sends the spans that wait, for no longer than a few seconds, and closes
-// the pool. Everything that uses it must have ended.
+// the connections. Everything that uses them must have ended.
 func (c *Context) Close() {
 	c.Tracer.Close()
+	if c.Broker != nil {
+		c.Broker.Close()
+	}
 	c.Pool.Close()
 }
 

@@ -87,7 +87,7 @@ func TestConfig(t *testing.T) {
 	}
 	m := got.Metadata
 	wantRedacted := []string{
-		"common.database.url", "common.telemetry.metrics.export_endpoint", "common.telemetry.tracing.export_endpoint",
+		"common.database.url", "common.queues.rabbitmq.url", "common.telemetry.metrics.export_endpoint", "common.telemetry.tracing.export_endpoint",
 		"orchestration.system.web.auth.jwt_private_key", "orchestration.system.web.auth.jwt_public_key",
 	}
 	slices.Sort(m.Redacted)
