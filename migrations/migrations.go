@@ -57,18 +57,44 @@ func Newest() int64 {
 
 // Apply runs every migration the database lacks and returns those it ran.
 // Concurrent calls wait for each other, so any number of processes may start
-// at once. A database that is up to date is left untouched.
+// at once. A database that is up to date is left untouched. It is an
+// [OutdatedError] where processes run that the migrations would break.
 func Apply(ctx context.Context, databaseURL string) ([]Migration, error) {
+	return apply(ctx, databaseURL, FS, guard)
+}
+
+// apply applies the migrations among files, unless check refuses the floor that
+// they set.
+func apply(
+	ctx context.Context, databaseURL string, files fs.FS, check func(context.Context, *sql.DB, int64) error,
+) ([]Migration, error) {
 	var applied []Migration
-	err := with(databaseURL, func(db *sql.DB, p *goose.Provider) error {
+	err := with(databaseURL, files, func(db *sql.DB, p *goose.Provider) error {
 		if _, err := db.ExecContext(ctx, createSchemaSQL); err != nil {
+			return err
+		}
+		all, err := status(ctx, db, p)
+		if err != nil {
+			return err
+		}
+		floor, err := floorOf(files, all)
+		if err != nil {
+			return err
+		}
+		if err := check(ctx, db, floor); err != nil {
+			return err
+		}
+		if err := raise(ctx, db, floor); err != nil { // first, so that nobody below starts meanwhile
 			return err
 		}
 		results, err := p.Up(ctx)
 		for _, r := range results {
 			applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true})
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return raise(ctx, db, floor) // where the migrations have made the table for it
 	})
 	if err != nil {
 		return applied, fmt.Errorf("migrate the database: %w", err)
@@ -76,21 +102,27 @@ func Apply(ctx context.Context, databaseURL string) ([]Migration, error) {
 	return applied, nil
 }
 
-// Status lists all migrations, oldest first, and which of them the database has.
-// It changes nothing.
+// Status lists all migrations that the program has, oldest first, and which of
+// them the database has. It changes nothing.
 func Status(ctx context.Context, databaseURL string) ([]Migration, error) {
 	var all []Migration
-	err := with(databaseURL, func(db *sql.DB, p *goose.Provider) error {
-		applied, err := appliedVersions(ctx, db)
-		for _, s := range p.ListSources() {
-			all = append(all, Migration{Version: s.Version, Name: s.Path, Applied: applied[s.Version]})
-		}
+	err := with(databaseURL, FS, func(db *sql.DB, p *goose.Provider) (err error) {
+		all, err = status(ctx, db, p)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read which migrations the database has: %w", err)
 	}
 	return all, nil
+}
+
+func status(ctx context.Context, db *sql.DB, p *goose.Provider) ([]Migration, error) {
+	applied, err := appliedVersions(ctx, db)
+	var all []Migration
+	for _, s := range p.ListSources() {
+		all = append(all, Migration{Version: s.Version, Name: s.Path, Applied: applied[s.Version]})
+	}
+	return all, err
 }
 
 // appliedVersions reads the table, unless it is not there: a new database has
@@ -118,21 +150,25 @@ func appliedVersions(ctx context.Context, db *sql.DB) (map[int64]bool, error) {
 
 // with opens a connection of its own, since a migration may take longer than
 // the statement timeout of the pool allows.
-func with(databaseURL string, do func(*sql.DB, *goose.Provider) error) (err error) {
-	cfg, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		return errors.New("the database URL does not parse") // pgx's own text may hold the password
-	}
-	db := stdlib.OpenDB(*cfg)
-	defer func() { err = errors.Join(err, db.Close()) }()
-	p, err := provider(db)
-	if err != nil {
-		return err
-	}
-	return do(db, p)
+func with(databaseURL string, files fs.FS, do func(*sql.DB, *goose.Provider) error) error {
+	return connected(databaseURL, func(db *sql.DB) error {
+		p, err := provider(db, files)
+		if err != nil {
+			return err
+		}
+		return do(db, p)
+	})
 }
 
-func provider(db *sql.DB) (*goose.Provider, error) {
+func open(databaseURL string) (*sql.DB, error) {
+	cfg, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return nil, errors.New("the database URL does not parse") // pgx's own text may hold the password
+	}
+	return stdlib.OpenDB(*cfg), nil
+}
+
+func provider(db *sql.DB, files fs.FS) (*goose.Provider, error) {
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
 		return nil, err
@@ -141,5 +177,5 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(database.DialectCustom, db, FS, goose.WithStore(store), goose.WithSessionLocker(locker))
+	return goose.NewProvider(database.DialectCustom, db, files, goose.WithStore(store), goose.WithSessionLocker(locker))
 }

@@ -73,12 +73,19 @@ func connect(ctx context.Context, cfg config.Common, application string) (*pgxpo
 
 // migrate brings the schema of the database up to date and says what it ran.
 func migrate(ctx context.Context, cfg config.Common) ([]migrations.Migration, error) {
+	return migrateBy(ctx, cfg, migrations.Apply)
+}
+
+// migrateBy is migrate with one of the ways to apply migrations.
+func migrateBy(
+	ctx context.Context, cfg config.Common, apply func(context.Context, string) ([]migrations.Migration, error),
+) ([]migrations.Migration, error) {
 	pool, err := connect(ctx, cfg, "tasker-cli") // for its clear words when that fails
 	if err != nil {
 		return nil, err
 	}
 	pool.Close()
-	applied, err := migrations.Apply(ctx, cfg.Database.URL)
+	applied, err := apply(ctx, cfg.Database.URL)
 	if err != nil {
 		return nil, fmt.Errorf("database at %s: %w", postgres.Where(cfg.Database.URL), err)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,9 +13,10 @@ import (
 
 // A dbCommand is one of the commands below db.
 type dbCommand struct {
-	env  Env
-	url  string
-	json bool
+	env   Env
+	url   string
+	json  bool
+	force bool
 }
 
 func newDBCommand(env Env) *cobra.Command {
@@ -24,20 +26,25 @@ func newDBCommand(env Env) *cobra.Command {
 		Long: "Migrate and check the database that --database-url names, else the one of the\n" +
 			"configuration for TASKER_ENV.",
 	}
-	add := func(run func(*dbCommand, context.Context) error, sub *cobra.Command) {
+	add := func(run func(*dbCommand, context.Context) error, sub *cobra.Command) *dbCommand {
 		d := &dbCommand{env: env}
 		sub.Args = cobra.NoArgs
 		sub.RunE = func(cmd *cobra.Command, _ []string) error { return run(d, cmd.Context()) }
 		databaseFlag(sub, &d.url, "that of the configuration")
 		jsonFlag(sub, &d.json)
 		cmd.AddCommand(sub)
+		return d
 	}
-	add((*dbCommand).migrate, &cobra.Command{
+	up := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the schema up to date",
 		Long: "Bring the schema up to date. Any number of processes may do so at once; they wait\n" +
-			"for each other.",
-	})
+			"for each other. Servers go on working meanwhile. Where a migration takes away what\n" +
+			"servers of an older version still use, it is refused while these run\n" +
+			"(docs/operations.md).",
+	}
+	migrate := add((*dbCommand).migrate, up)
+	up.Flags().BoolVar(&migrate.force, "force", false, "migrate even while servers run that the migrations break")
 	add((*dbCommand).status, &cobra.Command{
 		Use:   "status",
 		Short: "List the migrations, and which of them the database has",
@@ -83,7 +90,14 @@ func (d *dbCommand) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	applied, err := migrate(ctx, cfg)
+	apply := migrations.Apply
+	if d.force {
+		apply = migrations.ApplyAnyway
+	}
+	applied, err := migrateBy(ctx, cfg, apply)
+	if _, outdated := errors.AsType[*migrations.OutdatedError](err); outdated {
+		return withHint(err, "stop them, or start their new version; --force does it anyway")
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,7 +58,7 @@ type Context struct {
 }
 
 // Open connects to the database that cfg describes. It changes nothing there
-// and fails when the schema is older than the program.
+// and fails when the schema is older than the program, or too new for it.
 func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, error) {
 	pool, err := postgres.Open(ctx, cfg.Database, cfg.System.ProcessName)
 	if err != nil {
@@ -159,16 +160,11 @@ func (c *Context) Checks() []health.Check {
 }
 
 func checkSchema(ctx context.Context, databaseURL string) error {
-	all, err := migrations.Status(ctx, databaseURL)
-	if err != nil {
-		return err
+	err := migrations.Fit(ctx, databaseURL)
+	if _, misfit := errors.AsType[*migrations.MisfitError](err); misfit {
+		return fmt.Errorf("the database at %s %w", postgres.Where(databaseURL), err)
 	}
-	for _, m := range all {
-		if !m.Applied {
-			return fmt.Errorf("the database at %s lacks migration %s; run `tasker-cli db migrate`", postgres.Where(databaseURL), m.Name)
-		}
-	}
-	return nil
+	return err
 }
 
 // Follow says where the parts find the configuration that is in effect, and
