@@ -11,7 +11,7 @@ import (
 )
 
 // checker holds a configuration against the rules that look at more than one
-// key or at more than a range. Rules X1 to X26 are named as in the table of
+// key or at more than a range. Rules X1 to X27 are named as in the table of
 // docs/configuration-errors.md.
 type checker struct {
 	cfg     *Config
@@ -163,9 +163,7 @@ func (c *checker) productionRules() {
 	}
 	if o := c.cfg.Orchestration; o != nil && o.System.Web.Enabled {
 		web := o.System.Web
-		if !web.Auth.Enabled {
-			all.warn("X16", "orchestration.system.web.auth.enabled", "leaves the API open to everybody, in production")
-		}
+		web.Auth.checkProduction(c.at("orchestration.system.web.auth"))
 		if web.CORS.Enabled && slices.Contains(web.CORS.AllowedOrigins, "*") {
 			all.warn("X16", "orchestration.system.web.cors.allowed_origins", "lets every web page call the API, in production")
 		}

@@ -51,14 +51,6 @@ func (q *OrchestrationQueues) check(s scope) {
 	}
 }
 
-// check applies X11.
-func (a *Auth) check(s scope) {
-	if a.Enabled && a.APIKey == "" && (a.JWTPrivateKey == "" || a.JWTPublicKey == "") {
-		s.fail("X11", "enabled jwt_private_key jwt_public_key api_key",
-			"is true, and there is neither an api_key nor a pair of jwt_private_key and jwt_public_key")
-	}
-}
-
 // check applies X18.
 func (c *CORS) check(s scope) {
 	if !c.Enabled {

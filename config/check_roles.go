@@ -4,6 +4,7 @@ func (o *Orchestration) check(s scope) {
 	o.Backoff.check(s.at("backoff"))
 	o.System.Web.Auth.check(s.at("system.web.auth"))
 	o.System.Web.CORS.check(s.at("system.web.cors"))
+	o.System.Web.TLS.check(s.at("system.web.tls"))
 	o.EventSystems.Orchestration.check(s.at("event_systems.orchestration"))
 	o.EventSystems.TaskReadiness.check(s.at("event_systems.task_readiness"))
 	o.StalenessDetection.check(s.at("staleness_detection"))
@@ -108,6 +109,10 @@ func (w *Worker) check(s scope) {
 	checkBatch(s.at("system.queue_config"), w.System.QueueConfig.BatchSize)
 	checkBatch(s.at("event_system.metadata.fallback_poller"), w.EventSystem.Metadata.FallbackPoller.BatchSize)
 	w.checkCapacity(s)
+	web := w.System.Web.Auth
+	auth := Auth{Enabled: web.Enabled, APIKeyHeader: web.APIKeyHeader, Credentials: web.Credentials, ProtectedRoutes: web.ProtectedRoutes}
+	auth.check(s.at("system.web.auth"))
+	w.System.Web.TLS.check(s.at("system.web.tls"))
 }
 
 // checkModes applies X9 and X21.

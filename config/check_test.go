@@ -1,16 +1,16 @@
 package config
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tasker-systems/tasker-go/internal/common/signingkey"
 )
 
-// rules has an overlay for every rule of the table X1 to X26, laid over the
+// rules has an overlay for every rule of the table X1 to X27, laid over the
 // built-in tree in the complete context, and what it gives: severity, code and
 // key. X15, X23 and X26 have tests of their own.
 var rules = []struct {
@@ -37,7 +37,19 @@ var rules = []struct {
 	{Test, "[worker.system.web]\nbind_address = ':0'\n[orchestration.system.web]\nbind_address = ':0'", ""},
 	{Test, "[worker.system.web]\nbind_address = '127.0.0.1:1'\n[orchestration.system.web]\nbind_address = '127.0.0.2:1'", ""},
 	{Test, "[orchestration.system.web.auth]\nenabled = true", "error X11 orchestration.system.web.auth.enabled"},
-	{Test, "[orchestration.system.web.auth]\nenabled = true\napi_key = 'k'", ""},
+	{Test, "[orchestration.system.web.auth]\nenabled = true\napi_key = 'k'\nprotected_routes = []", ""},
+	{Test, "[orchestration.system.web.auth]\nenabled = true\napi_key = 'k'", "warning X11 orchestration.system.web.auth.protected_routes"},
+	{Test, "[worker.system.web.auth]\nenabled = true", "error X11 worker.system.web.auth.enabled"},
+	{Test, "[worker.system.web.auth]\nenabled = true\njwks_url = 'http://127.0.0.1/keys'", ""},
+	{Test, "[worker.system.web.auth]\nenabled = true\njwks_url = 'http://127.0.0.1/keys'\nprotected_routes = [{method = 'GET', path = '/config', auth_type = 'api_key', required = true}]", "warning X11 worker.system.web.auth.protected_routes"},
+	{Production, "[common.database]\nurl = 'postgres://db/x'\n[worker.system.web.auth]\nenabled = true\njwks_url = 'http://127.0.0.1/keys'", "error bad-url worker.system.web.auth.jwks_url"},
+	{Test, "[worker.system.web.auth]\napi_keys = [{description = 'k'}]", "error X11 worker.system.web.auth.api_keys"},
+	{Test, "[worker.system.web.auth]\napi_keys = [{description = 'k', key_hash = 'sha256:00'}]", "error X11 worker.system.web.auth.api_keys.0.key_hash"},
+	{Test, "[worker.system.web.auth]\napi_keys = [{description = 'k', key_file = 'f', permissions = ['tasks:*', '*']}]", "error bad-permission worker.system.web.auth.api_keys"},
+	{Test, "[worker.system.web.auth]\napi_keys = [{description = 'k', key_file = 'f', roles = ['r']}]", "error bad-permission worker.system.web.auth.api_keys"},
+	{Test, "[worker.system.web.auth]\nroles = [{name = 'r', permissions = ['tasks:fly']}]", "error bad-permission worker.system.web.auth.roles"},
+	{Test, "[worker.system.web.auth]\nroles = [{name = 'r', permissions = []}, {name = 'r', permissions = []}]", "error bad-permission worker.system.web.auth.roles"},
+	{Test, "[worker.system.web.auth]\napi_keys = [{description = 'k', key_file = 'f', roles = ['r']}]\nroles = [{name = 'r', permissions = ['tasks:*', 'dlq:read']}]", ""},
 	{Test, "[orchestration.system.web.auth]\njwt_public_key = 'k'", "error X11 orchestration.system.web.auth.jwt_public_key"},
 	{Test, "[common.queues.orchestration_queues]\nstep_results = 'orchestration_task_requests_queue'", "error X12 common.queues.orchestration_queues.step_results"},
 	{Test, "[common.queues.orchestration_queues]\nstep_results = 'Step-Results'", "error X12 common.queues.orchestration_queues.step_results"},
@@ -47,6 +59,8 @@ var rules = []struct {
 	{Production, "[common.database]\nurl = 'postgres://u:p@localhost:5432/x'", "warning X16 common.database.url"},
 	{Production, "[common.database]\nurl = 'postgres://[::1]/x'", "warning X16 common.database.url"},
 	{Production, "[common.database]\nurl = 'postgres://db/x'\n[common.telemetry.tracing]\nsampling_rate = 1", "warning X16 common.telemetry.tracing.sampling_rate"},
+	{Production, "[common.database]\nurl = 'postgres://db/x'\n[orchestration.system.web]\nauth = {enabled = true, jwks_url = 'https://id/keys'}\ncors.enabled = false", "warning X16 orchestration.system.web.auth.protected_routes"},
+	{Production, "[common.database]\nurl = 'postgres://db/x'\n[orchestration.system.web]\nauth = {enabled = true, jwks_url = 'https://id/keys', protected_routes = []}\ncors.enabled = false", ""},
 	{Test, "[worker.system.resource_limits]\nmax_database_connections = 11", "warning X17 worker.system.resource_limits.max_database_connections"},
 	{Test, "[orchestration.system.web.cors]\nallowed_headers = []", "error X18 orchestration.system.web.cors.allowed_headers"},
 	{Test, "[orchestration.system.web.cors]\nallowed_origins = ['*', 'http://x']", "error X18 orchestration.system.web.cors.allowed_origins"},
@@ -55,6 +69,8 @@ var rules = []struct {
 	{Test, "[orchestration.dlq]\nenabled = false\n[orchestration.staleness_detection.actions]\nauto_move_to_dlq = false", "warning X20 orchestration.dlq.auto_dlq_on_staleness"},
 	{Test, "[orchestration.dlq.reasons]\nstaleness_timeout = false", "warning X20 orchestration.dlq.auto_dlq_on_staleness"},
 	{Test, "[worker.event_system]\ndeployment_mode = 'EventDrivenOnly'\n[worker.system.event_driven]\ndeployment_mode = 'EventDrivenOnly'", "warning X21 worker.event_system.metadata.fallback_poller.enabled"},
+	{Test, "[worker.system.web.tls]\nenabled = true\ncert_path = 'c.pem'", "error X27 worker.system.web.tls.enabled"},
+	{Test, "[worker.system.web.tls]\nenabled = true\ncert_path = 'c.pem'\nkey_path = 'k.pem'", ""},
 	{Test, "[common.queues]\nnaming_pattern = '{name}'", "error X22 common.queues.naming_pattern"},
 	{Test, "[common.queues]\nnaming_pattern = '{namespace}_{name}_{name}'", "error X22 common.queues.naming_pattern"},
 	{Test, "[common.queues]\nnaming_pattern = '{name}-{namespace}'", ""},
@@ -133,15 +149,40 @@ func TestBindAddressVariable(t *testing.T) {
 	}
 }
 
+// TestAuthKeys gives halves of keys that do and do not belong together (X11). No
+// report quotes one.
 func TestAuthKeys(t *testing.T) {
 	t.Parallel()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	pair := func(algorithm string) (private, public string) {
+		private1, public1, err := signingkey.Generate(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(private1), string(public1)
 	}
-	block := func(data []byte) string { return string(pem.EncodeToMemory(&pem.Block{Type: "KEY", Bytes: data})) }
-	overlay := "[orchestration.system.web.auth]\nenabled = true\njwt_private_key = '${TASKER_JWT_PRIVATE_KEY}'\njwt_public_key = '${TASKER_JWT_PUBLIC_KEY}'"
-	load(t, ContextOrchestration, options(Test, overlay, "TASKER_JWT_PRIVATE_KEY", block(private), "TASKER_JWT_PUBLIC_KEY", block(public)))
+	private, public := pair(signingkey.EdDSA)
+	_, other := pair(signingkey.RS256)
+	overlay := "[orchestration.system.web.auth]\nenabled = true\njwt_private_key = '${TASKER_JWT_PRIVATE_KEY:-}'\njwt_public_key = '${TASKER_JWT_PUBLIC_KEY:-}'"
+	for _, keys := range [][2]string{{private, public}, {private, other + public}, {"", other}} {
+		load(t, ContextOrchestration, options(Test, overlay, "TASKER_JWT_PRIVATE_KEY", keys[0], "TASKER_JWT_PUBLIC_KEY", keys[1]))
+	}
+	for _, tt := range []struct {
+		private, public string
+		want            []string
+	}{
+		{private, other, []string{"X11 orchestration.system.web.auth.jwt_private_key"}},
+		{private, "", []string{"X11 orchestration.system.web.auth.enabled", "X11 orchestration.system.web.auth.jwt_private_key"}},
+		{public, private, []string{"X11 orchestration.system.web.auth.jwt_private_key", "X11 orchestration.system.web.auth.jwt_public_key"}},
+		{"", "hunter2", []string{"X11 orchestration.system.web.auth.jwt_public_key"}},
+	} {
+		r := report(t, ContextOrchestration, options(Test, overlay, "TASKER_JWT_PRIVATE_KEY", tt.private, "TASKER_JWT_PUBLIC_KEY", tt.public))
+		if got := errorsOf(r); !slices.Equal(got, tt.want) {
+			t.Errorf("errors are %v, want %v", got, tt.want)
+		}
+		if text := fmt.Sprint(r); strings.Contains(text, strings.Split(private, "\n")[1]) || strings.Contains(text, "hunter2") {
+			t.Errorf("a key shows: %s", text)
+		}
+	}
 }
 
 func TestDatabaseHost(t *testing.T) {

@@ -24,7 +24,7 @@ const (
 	noSetting = "the setting has no value, and no process starts"
 )
 
-// codes is every kind of problem. The rules X1 to X26 compare keys.
+// codes is every kind of problem. The rules X1 to X27 compare keys.
 var codes = []Code{
 	{"syntax", "The text is not TOML", noFile, "write it as TOML asks, https://toml.io"},
 	{"duplicate-key", "A key or table is defined twice in one file", noFile, "keep one of the two"},
@@ -46,6 +46,7 @@ var codes = []Code{
 	{"out-of-range", "A number, a length or a count is out of its bounds", noStart, "write a value within the bounds"},
 	{"not-allowed", "A text is none of those that its key allows", noStart, "write one of them, letter by letter"},
 	{"bad-url", "A text is not the URL that its key holds", noStart, "write a complete URL"},
+	{"bad-permission", "A permission or a role is none that there is", "it would grant nothing", "use one that auth show-permissions lists, or a role of roles"},
 	{"bad-address", "A text is not an address to listen at", noStart, "write host:port"},
 	{"bad-name", "A name has characters that it must not have", noStart, "use other characters"},
 	{"no-directory", "A directory does not exist on this machine", "no template can be found", "create it, or leave the key empty for the usual places"},
@@ -75,7 +76,7 @@ var codes = []Code{
 	{"X9", "The two deployment modes of the worker contradict each other", "the worker cannot say how it finds work", "write the same mode in both places"},
 	{"X10", "Both web servers of one process listen at one address", "the second cannot listen", "give them different ports; TASKER_WEB_BIND_ADDRESS sets both, " +
 		"TASKER_ORCHESTRATION_WEB_BIND_ADDRESS and TASKER_WORKER_WEB_BIND_ADDRESS may stand in the files instead"},
-	{"X11", "Authentication lacks a sound key", "nobody could log in", "set TASKER_API_KEY, or TASKER_JWT_PRIVATE_KEY and TASKER_JWT_PUBLIC_KEY, and name them in the keys"},
+	{"X11", "Authentication lacks a sound key", "nobody could log in", "set TASKER_API_KEY or TASKER_JWT_PUBLIC_KEY and name it in its key, or set jwks_url or api_keys"},
 	{"X12", "The orchestrator's queues have bad names, or the same one", "messages would be lost or mixed up", "give each queue a name of its own"},
 	{"X13", "Two event systems have one id", "metrics and logs cannot tell them apart", "give each a system_id of its own"},
 	{"X14", "An item is too old before it is old enough", "the poller never finds anything", "lower age_threshold_seconds or raise max_age_hours"},
@@ -90,6 +91,7 @@ var codes = []Code{
 	{"X23", "The sections of a file are not those of the context", noStart, "generate the file for the context"},
 	{"X24", "An interval or a batch is too large for what it works on", "it works late or in fits", "lower it, or raise what bounds it"},
 	{"X26", "A number is infinite or none at all", noStart, "write a finite number"},
+	{"X27", "A server that encrypts lacks its certificate", "it cannot start", "set cert_path and key_path, or set enabled = false"},
 }
 
 // Codes lists every kind of problem.

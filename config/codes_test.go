@@ -122,7 +122,7 @@ func errorsDocument(t *testing.T) {
 	}
 	b.WriteString("\n## Codes\n\n" +
 		"Codes are stable: none changes its meaning. `tasker-cli config explain CODE` prints a line of this\n" +
-		"table. X1 to X26 are rules that compare keys.\n\n| code | what is wrong | effect | fix |\n|---|---|---|---|\n")
+		"table. X1 to X27 are rules that compare keys.\n\n| code | what is wrong | effect | fix |\n|---|---|---|---|\n")
 	for _, c := range Codes() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Title, c.Effect, strings.ReplaceAll(c.Fix, "|", "\\|"))
 	}

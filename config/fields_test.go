@@ -15,8 +15,10 @@ import (
 )
 
 // extensions is how many keys extend the proposal's tree of 222: seven each of
-// decision points, web auth and webhooks, one of the web API, three of RabbitMQ.
-const extensions = 7 + 7 + 7 + 1 + 3
+// decision points, web auth and webhooks, one of the web API, three of RabbitMQ,
+// ten more of web auth, nineteen of the same for the worker, and three of TLS for
+// each server.
+const extensions = 7 + 7 + 7 + 1 + 3 + 10 + 19 + 2*3
 
 func TestFieldCount(t *testing.T) {
 	t.Parallel()

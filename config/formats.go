@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/pem"
 	"net"
 	"net/url"
@@ -50,6 +52,11 @@ var formats = map[string]tomltree.Format{
 	"header": {
 		Code: "bad-name", Message: "is no name of an HTTP header", Fits: isHeaderName,
 		Fix: "use letters, digits and -, as in X-API-Key",
+	},
+	"key-hash": {
+		Code: "X11", Message: "is no hash of a key", Fits: isKeyHash,
+		Fix:     "write what tasker-cli auth hash-key prints: sha256: and 64 digits, 0 to 9 and a to f",
+		Pattern: `^(sha256:[0-9a-f]{64})?$`,
 	},
 	"pem": {
 		Code: "X11", Message: "is no PEM block", Fits: isPEM,
@@ -105,6 +112,13 @@ func isHeaderName(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 	})
+}
+
+// isKeyHash reports whether text is the hash of an API key, or empty.
+func isKeyHash(text string) bool {
+	digits, ok := strings.CutPrefix(text, "sha256:")
+	raw, err := hex.DecodeString(digits)
+	return text == "" || ok && err == nil && len(raw) == sha256.Size && digits == strings.ToLower(digits)
 }
 
 // isPEM reports whether text is a PEM block, or empty.

@@ -31,11 +31,14 @@ const quietBackoff = "[orchestration.backoff]\nmax_backoff_seconds = 10\ndefault
 func TestLiveFields(t *testing.T) {
 	t.Parallel()
 	var got []string
+	access := 0
 	for _, f := range Fields() {
 		if f.Reload != "" && !f.IsLive() {
 			t.Errorf("%s has the tag reload:%q", f.Key, f.Reload)
 		}
-		if f.IsLive() {
+		if f.IsLive() && strings.Contains(f.Key, ".system.web.") {
+			access++ // all of auth and CORS, and the files of TLS
+		} else if f.IsLive() {
 			got = append(got, strings.TrimPrefix(f.Key, "orchestration."))
 		}
 	}
@@ -50,6 +53,9 @@ func TestLiveFields(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("live are %q, want %q", got, want)
+	}
+	if want := 19 + 4 + 2 + 19 + 2; access != want {
+		t.Errorf("%d keys of the web servers are live, want %d", access, want)
 	}
 }
 
@@ -66,14 +72,17 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Reloaded{
-		Applied: []Applied{{Key: "orchestration.backoff.max_backoff_seconds", From: "10", To: "20"}},
-		Pending: []string{"orchestration.system.mode", "orchestration.system.web.auth.api_key"},
+		Applied: []Applied{
+			{Key: "orchestration.backoff.max_backoff_seconds", From: "10", To: "20"},
+			{Key: "orchestration.system.web.auth.api_key", From: `""`, To: "***"},
+		},
+		Pending: []string{"orchestration.system.mode"},
 	}
 	if !reflect.DeepEqual(changes, want) || !slices.Equal(live.Pending(), want.Pending) {
 		t.Errorf("got %+v, want %+v", changes, want)
 	}
 	now := live.Current().Orchestration
-	if now.Backoff.MaxBackoff != 20 || now.System.Mode != Standalone || now.System.Web.Auth.APIKey != "" {
+	if now.Backoff.MaxBackoff != 20 || now.System.Mode != Standalone || now.System.Web.Auth.APIKey != "first" {
 		t.Errorf("got %+v", now)
 	}
 	if old := before.Config.Orchestration.Backoff.MaxBackoff; old != 10 {
@@ -89,7 +98,7 @@ func TestReload(t *testing.T) {
 	}
 
 	tree["environments/test/orchestration.toml"].Data = []byte(quietBackoff)
-	if changes, err = live.Reload(); err != nil || len(changes.Applied) != 1 || len(live.Pending()) != 0 {
+	if changes, err = live.Reload(); err != nil || len(changes.Applied) != 2 || len(live.Pending()) != 0 {
 		t.Errorf("put back: %+v, %v", changes, err)
 	}
 	if live.Loaded().Hash() != before.Hash() || !reflect.DeepEqual(live.Current(), before.Config) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tasker-systems/tasker-go/internal/common/signingkey"
 	"github.com/tasker-systems/tasker-go/internal/tomltree"
 )
 
@@ -60,7 +61,11 @@ func TestSettings(t *testing.T) {
 // listed, all else keeps its value and type.
 func TestRedact(t *testing.T) {
 	t.Parallel()
-	overlay := "[orchestration.system.web.auth]\njwt_public_key = '''\n-----BEGIN KEY-----\naGk=\n-----END KEY-----'''\n" +
+	_, public, err := signingkey.Generate(signingkey.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := "[orchestration.system.web.auth]\njwt_public_key = '''\n" + string(public) + "'''\n" +
 		"[common.telemetry.tracing]\nexport_endpoint = 'http://u:hunter2@h:1/x'\n"
 	loaded := resolve(t, ContextOrchestration, options(Test, overlay, "DATABASE_URL", "postgres://u:hunter2@db/x"))
 	tree, keys := Redact(loaded.Effective())
@@ -94,7 +99,7 @@ func TestRedact(t *testing.T) {
 		auth["jwt_public_key"] != "***" || auth["api_key"] != "" || auth["api_key_header"] != "X-API-Key" || auth["jwt_token_expiry_hours"] != 24.0 || auth["enabled"] != false {
 		t.Errorf("the redacted tree is %s", data)
 	}
-	if strings.Contains(string(data), "hunter2") || strings.Contains(string(data), "aGk") {
+	if strings.Contains(string(data), "hunter2") || strings.Contains(string(data), strings.Split(string(public), "\n")[1]) {
 		t.Errorf("a secret shows: %s", data)
 	}
 }

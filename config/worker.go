@@ -47,7 +47,7 @@ type WorkerSystem struct {
 	HealthMonitoring HealthMonitoring `toml:"health_monitoring"`
 
 	// Web is the server of health, metrics and status.
-	Web Web `toml:"web"`
+	Web WorkerWeb `toml:"web"`
 }
 
 // EventDriven is whether notifications wake the worker.

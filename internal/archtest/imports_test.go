@@ -31,7 +31,7 @@ const policy = `
 .                                 :
 internal/tomltree                 : github.com/pelletier/go-toml/v2/*
 config/legacy                     : internal/tomltree
-config                            : . config/legacy internal/tomltree
+config                            : . config/legacy internal/common/permission internal/common/signingkey internal/tomltree
 migrations                        : github.com/jackc/pgx/v5/* github.com/pressly/goose/v3/*
 
 # What both roles stand on, from the bottom up.
@@ -61,9 +61,12 @@ internal/common/operate           : . internal/common/catalog internal/common/ev
 internal/common/schedules         : internal/common/catalog internal/common/cron internal/common/intake internal/common/postgres github.com/google/uuid
 internal/common/await             : . internal/common/eventsystem internal/common/postgres github.com/google/uuid
 internal/common/registry          : internal/common/postgres
-internal/common/webhook           :
+internal/common/publicnet         :
+internal/common/webhook           : internal/common/publicnet
 internal/common/permission        :
-internal/common/web               : . config internal/common/breakers internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/*
+internal/common/signingkey        :
+internal/common/auth              : config internal/common/permission internal/common/publicnet internal/common/signingkey github.com/golang-jwt/jwt/v5
+internal/common/web               : . config internal/common/auth internal/common/breakers internal/common/health internal/common/permission internal/common/telemetry github.com/danielgtaylor/huma/v2/* github.com/rs/cors
 internal/common/describe          : internal/common/catalog internal/common/postgres internal/common/web github.com/google/uuid
 internal/common/system            : . config migrations internal/common/* github.com/google/uuid github.com/jackc/pgx/v5/*
 
@@ -101,6 +104,7 @@ internal/golden                   : github.com/rogpeppe/go-internal/*
 internal/enginetest               : . client combined config orchestration worker internal/common/* internal/demo internal/testbroker internal/testdb github.com/google/uuid github.com/jackc/pgx/v5/*
 internal/e2e                      : orchestration worker
 internal/scenarios                :
+internal/testcert                 :
 internal/testdb                   : migrations internal/privatepg github.com/jackc/pgx/v5/*
 internal/testbroker               : internal/privaterabbit
 internal/liveness                 : . config golang.org/x/tools/*

@@ -105,7 +105,7 @@ func TestConfigShowsNoSecret(t *testing.T) {
 	}
 	for _, args := range []string{
 		"validate", "validate --json", "validate --strict -e test", "generate -c complete -e test", "generate -c complete -e production",
-		"explain database.url", "explain api_key -e test", "explain metrics.export_endpoint --json", "diff test production", "diff development production --json",
+		"explain database.url", "explain orchestration.system.web.auth.api_key -e test", "explain metrics.export_endpoint --json", "diff test production", "diff development production --json",
 		"dump -e development", "dump -e development --sources", "dump -e development -f yaml --sources", "dump -e development -f toml --sources", "dump -e production",
 		"env", "env --json", "lint", "lint --json", "docs", "schema", "test " + root + "/cases.toml",
 	} {

@@ -121,8 +121,9 @@ func (s *Schema) Root() *Node { return s.root }
 func (s *Schema) Secrets() []string {
 	var names []string
 	for _, f := range s.fields {
-		if f.Secret {
-			names = append(names, f.Key[strings.LastIndexByte(f.Key, '.')+1:])
+		name := f.Key[strings.LastIndexByte(f.Key, '.')+1:]
+		if f.Secret && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names

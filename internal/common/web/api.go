@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,10 @@ type Settings struct {
 	Web     config.Web
 	// Grace is how long a shutdown lets requests finish.
 	Grace time.Duration
+	// Access picks from a configuration who may call; nil lets anybody. Config
+	// gives the configuration in effect; nil: it never changes, and Access gets nil.
+	Access func(*config.Config) Access
+	Config config.Provider
 	// Classify names the errors that handlers return. Those to which it gives
 	// an empty code, or all when it is nil, are faults of the server.
 	Classify func(error) Code
@@ -48,6 +53,12 @@ type API struct {
 	rejected *telemetry.Counter
 	inHand   atomic.Int64 // requests, but those to routes for everybody
 	routes   []Route
+	needs    map[string]permission.Permission // by pattern of the mux
+
+	rules  atomic.Pointer[accessRules] // in force
+	reload sync.Mutex                  // held to replace them
+
+	asked, failures, denials *telemetry.Counter
 }
 
 // New returns an API that serves nothing but its own description.
@@ -60,12 +71,17 @@ func New(s Settings) *API {
 	cfg.Formats = map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()}
 	cfg.Transformers = []huma.Transformer{asProblem}
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	describeAccess(&cfg, "X-API-Key")
 	s.Log = telemetry.Logger(s.Log)
 	mux := http.NewServeMux()
-	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg)}
+	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg), needs: map[string]permission.Permission{}}
 	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
 		telemetry.Durations(), "server", "method", "route", "status")
 	a.rejected = s.Metrics.Counter("tasker.api.requests_rejected", "Requests refused to protect the server, by why.", "reason")
+	a.asked = s.Metrics.Counter("tasker.auth.requests", "Requests that asked who calls, by what they showed and whether they were admitted.",
+		"server", "credential", "outcome")
+	a.failures = s.Metrics.Counter("tasker.auth.failures", "Requests refused for what they showed, by the reason.", "server", "credential", "reason")
+	a.denials = s.Metrics.Counter("tasker.permission.denials", "Requests refused since their caller lacks a permission.", "server", "permission")
 	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(problemContext{ctx}) })
 	return a
 }
@@ -108,10 +124,11 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 
 		Middlewares: huma.Middlewares{a.guarded(&r)},
 	}
+	secure(&op, r.Permission)
 	if r.Group != "" {
 		op.Tags = []string{r.Group}
 	}
-	a.routes = append(a.routes, r)
+	a.add(r)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := behind(a, ctx, &r, func() (*O, error) { return do(ctx, in) })
 		if err != nil {
@@ -130,6 +147,9 @@ func Handle[I, O any](a *API, r Route, do func(context.Context, *I) (*O, error))
 // codes are the codes of all errors it answers with.
 func (r *Route) codes() []Code {
 	all := append([]Code{BadRequest, Internal, Unavailable}, r.Codes...)
+	if r.Permission != permission.Public {
+		all = append(all, Unauthorized, Forbidden)
+	}
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch: // a body may be late, large or no JSON
 		all = append(all, Timeout, PayloadTooLarge, UnsupportedMediaType)
@@ -137,12 +157,17 @@ func (r *Route) codes() []Code {
 	return all
 }
 
+func (a *API) add(r Route) {
+	a.routes = append(a.routes, r)
+	a.needs[r.Method+" "+r.Path] = r.Permission
+}
+
 // Routes returns the routes added so far.
 func (a *API) Routes() []Route { return slices.Clone(a.routes) }
 
 // open adds a route for everybody that is no part of the OpenAPI document.
 func (a *API) open(path string, answer http.HandlerFunc) {
-	a.routes = append(a.routes, Route{Method: http.MethodGet, Path: path, Permission: permission.Public})
+	a.add(Route{Method: http.MethodGet, Path: path, Permission: permission.Public})
 	a.mux.HandleFunc(http.MethodGet+" "+path, answer)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
+	"github.com/tasker-systems/tasker-go/internal/common/auth"
 	"github.com/tasker-systems/tasker-go/internal/common/permission"
 )
 
@@ -40,14 +41,14 @@ type configOrigin struct {
 }
 
 // HandleConfig adds GET /config, which says what configuration is in effect,
-// where each value comes from, and no secret. In production it is refused: the
-// servers do not ask yet who calls.
+// where each value comes from, and no secret. In production known callers alone
+// may see it.
 func HandleConfig(a *API, needs permission.Permission, p config.Provider) {
 	var answer configAnswer
 	Handle(a, Route{
 		ID: "config", Method: http.MethodGet, Path: "/config", Group: "system", Permission: needs, Aside: true,
 		Summary: "Say what configuration is in effect, without its secrets",
-		Detail:  "Refused in production as long as the server does not know who calls.",
+		Detail:  "Refused in production where the server does not know who calls.",
 		Codes:   []Code{Forbidden, NotFound},
 	}, func(ctx context.Context, _ *struct{}) (*configuration, error) {
 		live, ok := p.(*config.Live)
@@ -55,9 +56,9 @@ func HandleConfig(a *API, needs permission.Permission, p config.Provider) {
 			return nil, newProblem(NotFound, "the program was given its configuration as values, which have no origin; "+
 				"one that loads it with config.LoadLive can tell", requestID(ctx))
 		}
-		if live.Current().Common.Environment == config.Production {
-			return nil, newProblem(Forbidden, "in production the configuration is shown to known callers only, and this server has "+
-				"no authentication; tasker-cli config dump shows what the files come to", requestID(ctx))
+		if live.Current().Common.Environment == config.Production && auth.CallerOf(ctx) == nil {
+			return nil, newProblem(Forbidden, "in production the configuration is shown to known callers only, and this server does "+
+				"not ask who calls; tasker-cli config dump shows what the files come to", requestID(ctx))
 		}
 		return answer.of(live)
 	})

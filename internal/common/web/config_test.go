@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/permission"
+	"github.com/tasker-systems/tasker-go/internal/common/signingkey"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -24,7 +26,7 @@ func configHandler(t *testing.T, c config.Context, environment, overlay string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := web.New(settings(io.Discard))
+	api := web.New(guarded(io.Discard, live))
 	web.HandleConfig(api, permission.SystemConfigRead, live)
 	h, err := api.Handler()
 	if err != nil {
@@ -37,17 +39,22 @@ func configHandler(t *testing.T, c config.Context, environment, overlay string, 
 // effect (T43).
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	const pem = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----"
+	private, public, err := signingkey.Generate(signingkey.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h, live := configHandler(t, config.ContextOrchestration, "test",
 		"[orchestration.system.web.auth]\njwt_private_key = '${TASKER_JWT_PRIVATE_KEY}'\njwt_public_key = '${TASKER_JWT_PUBLIC_KEY}'\n"+
 			"[common.telemetry.metrics]\nexport_endpoint = 'http://u:hunter2@h:1/x'\n",
 		map[string]string{
-			"DATABASE_URL": "postgres://u:hunter2@db/x", "TASKER_JWT_PRIVATE_KEY": pem, "TASKER_JWT_PUBLIC_KEY": strings.ReplaceAll(pem, "PRIVATE", "PUBLIC"),
+			"DATABASE_URL": "postgres://u:hunter2@db/x", "TASKER_JWT_PRIVATE_KEY": string(private), "TASKER_JWT_PUBLIC_KEY": string(public),
 			"TRACING_ENDPOINT": "https://hunter2@h/",
 		})
 	w := ask(t, h, "GET /config", "", "")
-	if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "hunter2") || strings.Contains(w.Body.String(), "aHVudGVyMg") {
-		t.Fatalf("status %d\n%s", w.Code, w.Body)
+	for _, secret := range []string{"hunter2", strings.Split(string(private), "\n")[1], strings.Split(string(public), "\n")[1]} {
+		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), secret) {
+			t.Fatalf("status %d, or %s shows\n%s", w.Code, secret, w.Body)
+		}
 	}
 	var got struct {
 		Environment string
@@ -156,14 +163,29 @@ func TestConfigFollowsReloads(t *testing.T) {
 	}
 }
 
-// TestConfigIsGuarded: in production nobody is told, and a program that gives
-// values has nothing to tell.
+// TestConfigIsGuarded: in production known callers alone are told, and a program
+// that gives values has nothing to tell.
 func TestConfigIsGuarded(t *testing.T) {
 	t.Parallel()
-	h, live := configHandler(t, config.ContextWorker, "production", "", map[string]string{"DATABASE_URL": "postgres://u:hunter2@db/x"})
+	vars := map[string]string{"DATABASE_URL": "postgres://u:hunter2@db/x", "TASKER_API_KEY": "hunter3"}
+	h, live := configHandler(t, config.ContextOrchestration, "production", "", vars)
 	w := ask(t, h, "GET /config", "", "")
-	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), `"code":"FORBIDDEN"`) || !strings.Contains(w.Body.String(), "no authentication") {
+	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), `"code":"FORBIDDEN"`) || !strings.Contains(w.Body.String(), "not ask who calls") {
 		t.Errorf("got %d, %s", w.Code, w.Body)
+	}
+	for _, rule := range []string{"[]", "[{method = 'GET', path = '/config', auth_type = 'bearer', required = false}]"} {
+		asks, _ := configHandler(t, config.ContextOrchestration, "production",
+			"[orchestration.system.web.auth]\nenabled = true\napi_key = '${TASKER_API_KEY}'\nprotected_routes = "+rule, vars)
+		if w := ask(t, asks, "GET /config", "", ""); w.Code == http.StatusOK {
+			t.Errorf("with protected_routes = %s anybody is told: %s", rule, w.Body)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/config", http.NoBody)
+		r.Header.Set("X-API-Key", "hunter3")
+		w := httptest.NewRecorder()
+		asks.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "hunter") {
+			t.Errorf("with protected_routes = %s: got %d, %s", rule, w.Code, w.Body)
+		}
 	}
 	api := web.New(settings(io.Discard))
 	web.HandleConfig(api, permission.SystemConfigRead, live.Current())

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
@@ -18,8 +20,17 @@ import (
 func (a *API) Handler() (http.Handler, error) {
 	document, err := a.OpenAPI()
 	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	var current *config.Config
+	if a.settings.Config != nil {
+		current = a.settings.Config.Current()
+	}
+	first, err := a.newRules(current, nil)
+	if err != nil {
 		return nil, err
 	}
+	a.rules.Store(first)
 	if err := a.describe(document); err != nil {
 		return nil, err
 	}
@@ -44,7 +55,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 			slog.Int64("bytes", sent.bytes), slog.Duration("took", time.Since(began)))
 	}()
 	defer a.recover(ctx, sent)
-	a.route(sent, r.WithContext(ctx))
+	a.enter(sent, r.WithContext(ctx))
 }
 
 // measure counts a request by its route, since its path may hold ids.
@@ -85,7 +96,9 @@ func (a *API) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, pattern := a.mux.Handler(r); pattern != "" {
-		a.mux.ServeHTTP(w, r)
+		if r, admitted := a.known(w, r, pattern); admitted {
+			a.mux.ServeHTTP(w, r)
+		}
 		return
 	}
 	refused := &refusal{header: w.Header()} // takes over the Allow header

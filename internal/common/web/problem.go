@@ -20,6 +20,8 @@ type Code string
 const (
 	BadRequest           Code = "BAD_REQUEST"            // the request does not say what it must
 	JSONError            Code = "JSON_ERROR"             // the body is missing or no JSON
+	Unauthorized         Code = "UNAUTHORIZED"           // the caller shows no credentials, and must
+	AuthenticationFailed Code = "AUTHENTICATION_FAILED"  // the credentials are not good
 	Forbidden            Code = "FORBIDDEN"              // the caller may not
 	NotFound             Code = "NOT_FOUND"              // no such thing, or no such route
 	UnknownTemplate      Code = "UNKNOWN_TEMPLATE"       // no template of that name is registered
@@ -45,6 +47,8 @@ var codes = map[Code]struct {
 }{
 	BadRequest:           {http.StatusBadRequest, ""},
 	JSONError:            {http.StatusBadRequest, ""},
+	Unauthorized:         {http.StatusUnauthorized, ""},
+	AuthenticationFailed: {http.StatusUnauthorized, ""},
 	Forbidden:            {http.StatusForbidden, ""},
 	NotFound:             {http.StatusNotFound, ""},
 	UnknownTemplate:      {http.StatusNotFound, ""},

@@ -19,7 +19,7 @@ import (
 
 // What the configuration does not name: bounds on clients that are slow or idle.
 const (
-	headerTimeout = 10 * time.Second
+	headerTimeout = 10 * time.Second // no longer than the whole request either
 	writeSlack    = 10 * time.Second // to send a response made at the last moment
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
@@ -40,7 +40,7 @@ func (a *API) Serve(ctx context.Context, ready func(address string)) error {
 	}
 	handler, err := a.Handler()
 	if err != nil {
-		return fmt.Errorf("describe the API: %w", err)
+		return err
 	}
 	listener, err := a.listen(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ func (a *API) Serve(ctx context.Context, ready func(address string)) error {
 		a.shutDown(context.WithoutCancel(ctx), server, cancelRequests)
 	})
 	ready(listener.Addr().String())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := a.accept(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP on %s: %w", listener.Addr(), err)
 	}
 	return nil
@@ -81,11 +81,12 @@ func (a *API) server(requests context.Context, handler http.Handler) *http.Serve
 	// A deadline on reading that passes while a handler works would cancel it,
 	// so this one lies behind that of the request.
 	whole := a.settings.Web.RequestTimeout.Duration() + writeSlack
+	header := min(headerTimeout, a.settings.Web.RequestTimeout.Duration())
 	return &http.Server{
 		Handler:           handler,
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       headerTimeout + whole,
+		ReadHeaderTimeout: header,
+		ReadTimeout:       header + whole,
 		WriteTimeout:      whole,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
 
@@ -69,7 +70,7 @@ type empty struct{}
 // are those the route /fail/{how} gives.
 func newAPI(s web.Settings) *web.API {
 	api := web.New(s)
-	web.Handle(api, web.Route{ID: "echo", Method: http.MethodPost, Path: "/echo", MaxBody: 1000, Codes: []web.Code{web.BadRequest}},
+	web.Handle(api, web.Route{ID: "echo", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/echo", MaxBody: 1000, Codes: []web.Code{web.BadRequest}},
 		func(_ context.Context, in *echoInput) (*echoOutput, error) {
 			out := &echoOutput{}
 			out.Body.Name, out.Body.Context = in.Body.Name, in.Body.Context
@@ -83,7 +84,7 @@ func newAPI(s web.Settings) *web.API {
 		"panic":   func(context.Context) error { panic("secret") },
 		"slow":    func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	}
-	web.Handle(api, web.Route{ID: "fail", Method: http.MethodGet, Path: "/fail/{how}"},
+	web.Handle(api, web.Route{ID: "fail", Permission: permission.Public, Method: http.MethodGet, Path: "/fail/{how}"},
 		func(ctx context.Context, in *struct {
 			How string `path:"how"`
 		},
@@ -242,12 +243,15 @@ func TestOpenAPI(t *testing.T) {
 	var doc struct {
 		OpenAPI string
 		Paths   map[string]map[string]struct {
-			Responses map[string]struct {
+			Security   []map[string][]string
+			Permission permission.Permission `json:"x-permission"`
+			Responses  map[string]struct {
 				Content map[string]struct{ Schema map[string]any }
 			}
 		}
 		Components struct {
 			Schemas map[string]struct{ Properties map[string]any }
+			Schemes map[string]struct{ Type, Scheme, Name string } `json:"securitySchemes"`
 		}
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
@@ -256,13 +260,20 @@ func TestOpenAPI(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("version is %q", doc.OpenAPI)
 	}
-	responses := doc.Paths["/echo"]["post"].Responses
+	echo, public := doc.Paths["/echo"]["post"], doc.Paths["/fail/{how}"]["get"]
+	if len(echo.Security) != 2 || echo.Permission != permission.TasksCreate || public.Security != nil || public.Responses["401"].Content != nil {
+		t.Errorf("got %+v and %+v", echo, public)
+	}
+	if s := doc.Components.Schemes; len(s) != 2 || s["token"].Scheme != "bearer" || s["api_key"].Name != "X-API-Key" {
+		t.Errorf("the security schemes are %+v", s)
+	}
+	responses := echo.Responses
 	statuses := make([]string, 0, len(responses))
 	for status := range responses {
 		statuses = append(statuses, status)
 	}
 	slices.Sort(statuses)
-	if want := []string{"200", "400", "408", "413", "415", "500", "503"}; !slices.Equal(statuses, want) {
+	if want := []string{"200", "400", "401", "403", "408", "413", "415", "500", "503"}; !slices.Equal(statuses, want) {
 		t.Errorf("got responses %v; want %v", statuses, want)
 	}
 	if got := responses["400"].Content["application/problem+json"].Schema["$ref"]; got != "#/components/schemas/Problem" {

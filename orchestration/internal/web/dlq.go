@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/common/auth"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -159,7 +160,7 @@ func (s *service) setAside(ctx context.Context, in *setAsideInput) (*entryOutput
 			return fmt.Errorf("set task %s aside: %w", task, errAlreadyAside)
 		}
 		return postgres.Resolve(ctx, db, entered[0].Entry, postgres.Resolution{
-			Status: postgres.DLQPending, By: in.Body.By, Notes: in.Body.Notes,
+			Status: postgres.DLQPending, By: auth.Actor(ctx, in.Body.By), Notes: in.Body.Notes,
 		})
 	})
 	if err != nil {
@@ -182,7 +183,7 @@ type resolveInput struct {
 // resolveEntry records what an operator found out.
 func (s *service) resolveEntry(ctx context.Context, in *resolveInput) (*entryOutput, error) {
 	err := postgres.Resolve(ctx, s.DB, in.ID, postgres.Resolution{
-		Status: in.Body.Status, By: in.Body.By, Notes: in.Body.Notes, Metadata: in.Body.Metadata.RawMessage,
+		Status: in.Body.Status, By: auth.Actor(ctx, in.Body.By), Notes: in.Body.Notes, Metadata: in.Body.Metadata.RawMessage,
 	})
 	if err != nil {
 		return nil, err
@@ -197,7 +198,7 @@ type requeueInput struct {
 
 // requeue puts the task of an entry back to work.
 func (s *service) requeue(ctx context.Context, in *requeueInput) (*entryOutput, error) {
-	if err := s.operator().Requeue(ctx, in.ID, in.Body.by()); err != nil {
+	if err := s.operator().Requeue(ctx, in.ID, in.Body.by(ctx)); err != nil {
 		return nil, err
 	}
 	return s.readEntry(ctx, &entryInput{ID: in.ID})

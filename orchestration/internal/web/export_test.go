@@ -18,6 +18,9 @@ func HandlerOf(common config.Common, cfg config.OrchestrationWeb, deps Deps) (h 
 }
 
 // API returns the API as it is served, on no database.
-func API() *web.API {
-	return newAPI(&service{Deps: Deps{Log: slog.New(slog.DiscardHandler)}}, config.Common{}, config.OrchestrationWeb{})
+func API() *web.API { return APIWith(config.OrchestrationWeb{}) }
+
+// APIWith returns the API as it is served with these settings, on no database.
+func APIWith(cfg config.OrchestrationWeb) *web.API {
+	return newAPI(&service{Deps: Deps{Log: slog.New(slog.DiscardHandler)}}, config.Common{}, cfg)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tasker-systems/tasker-go/internal/common/auth"
 	"github.com/tasker-systems/tasker-go/internal/common/operate"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/state"
@@ -22,20 +23,20 @@ func (s *service) operator() *operate.Operator {
 // A Note says why an operator acts, and who it is.
 type Note struct {
 	Reason string `json:"reason,omitempty" maxLength:"2000" doc:"Why; kept with the task"`
-	Actor  string `json:"actor,omitempty" maxLength:"200" doc:"Who; kept with the task"`
+	Actor  string `json:"actor,omitempty" maxLength:"200" doc:"Who; kept with the task. Where the server knows who calls, it is the caller"`
 }
 
-func (n *Note) by() operate.By {
+func (n *Note) by(ctx context.Context) operate.By {
 	if n == nil {
-		return operate.By{}
+		n = &Note{}
 	}
-	return operate.By{Actor: n.Actor, Reason: n.Reason}
+	return operate.By{Actor: auth.Actor(ctx, n.Actor), Reason: n.Reason}
 }
 
 type cancelInput struct {
 	ID     uuid.UUID `path:"task_uuid" format:"uuid"`
 	Reason string    `query:"reason" maxLength:"2000" doc:"Why; kept with the task"`
-	Actor  string    `query:"actor" maxLength:"200" doc:"Who; kept with the task"`
+	Actor  string    `query:"actor" maxLength:"200" doc:"Who; kept with the task. Where the server knows who calls, it is the caller"`
 }
 
 // cancelTask cancels a task and answers with it.
@@ -54,7 +55,7 @@ func (s *service) acting(event state.TaskEvent) func(context.Context, *actInput)
 }
 
 func (s *service) act(ctx context.Context, id uuid.UUID, event state.TaskEvent, note *Note) (*readOutput, error) {
-	if err := s.operator().Task(ctx, id, event, note.by()); err != nil {
+	if err := s.operator().Task(ctx, id, event, note.by(ctx)); err != nil {
 		return nil, err
 	}
 	return s.readTask(ctx, &readInput{ID: id})
@@ -93,9 +94,9 @@ type changeStepInput struct {
 	Body struct {
 		Action      string          `json:"action_type" enum:"reset_for_retry,resolve_manually,complete_manually"`
 		Reason      string          `json:"reason,omitempty" maxLength:"2000" doc:"Why; kept with the task"`
-		ResetBy     string          `json:"reset_by,omitempty" maxLength:"200" doc:"Who, for reset_for_retry"`
-		ResolvedBy  string          `json:"resolved_by,omitempty" maxLength:"200" doc:"Who, for resolve_manually"`
-		CompletedBy string          `json:"completed_by,omitempty" maxLength:"200" doc:"Who, for complete_manually"`
+		ResetBy     string          `json:"reset_by,omitempty" maxLength:"200" doc:"Who, for reset_for_retry; the caller, where the server knows it"`
+		ResolvedBy  string          `json:"resolved_by,omitempty" maxLength:"200" doc:"Who, for resolve_manually; the caller, where the server knows it"`
+		CompletedBy string          `json:"completed_by,omitempty" maxLength:"200" doc:"Who, for complete_manually; the caller, where the server knows it"`
 		Completion  *completionData `json:"completion_data,omitempty" doc:"For complete_manually"`
 	}
 }
@@ -114,12 +115,12 @@ func (s *service) changeStep(ctx context.Context, in *changeStepInput) (*stepOut
 	var err error
 	switch b.Action {
 	case "reset_for_retry":
-		err = s.operator().RetryStep(ctx, step, operate.By{Actor: b.ResetBy, Reason: b.Reason})
+		err = s.operator().RetryStep(ctx, step, operate.By{Actor: auth.Actor(ctx, b.ResetBy), Reason: b.Reason})
 	case "resolve_manually":
-		err = s.operator().ResolveStep(ctx, step, operate.By{Actor: b.ResolvedBy, Reason: b.Reason})
+		err = s.operator().ResolveStep(ctx, step, operate.By{Actor: auth.Actor(ctx, b.ResolvedBy), Reason: b.Reason})
 	default:
 		err = s.operator().CompleteStep(ctx, step, operate.Completion{Result: b.Completion.Result, Metadata: b.Completion.Metadata.RawMessage},
-			operate.By{Actor: b.CompletedBy, Reason: b.Reason})
+			operate.By{Actor: auth.Actor(ctx, b.CompletedBy), Reason: b.Reason})
 	}
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (s *service) startOperation(ctx context.Context, in *operationInput) (*oper
 		}
 		return &operationOutput{Status: 200, Body: Operation{Kind: in.Body.Kind, State: "dry_run", Filter: in.Body.Filter, Matched: n}}, nil
 	}
-	op, err := s.operator().Start(ctx, bulk, in.Body.by())
+	op, err := s.operator().Start(ctx, bulk, in.Body.by(ctx))
 	if err != nil {
 		return nil, err
 	}

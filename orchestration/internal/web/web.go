@@ -70,6 +70,13 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
 		Guard: web.Guard{Breaker: s.Breaker, Overload: s.Overload, Most: cfg.MaxConcurrentRequests},
+		Config: s.Config, Access: func(current *config.Config) web.Access {
+			now := cfg
+			if current != nil && current.Orchestration != nil {
+				now = current.Orchestration.System.Web
+			}
+			return web.Access{Auth: now.Auth, CORS: now.CORS, TLS: now.TLS}
+		},
 	})
 	s.routes(api)
 	s.webhookRoutes(api)

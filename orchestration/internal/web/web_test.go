@@ -59,6 +59,12 @@ steps:
 // the overlay.
 func startServer(t *testing.T, overlay string) *server {
 	t.Helper()
+	return startServerWith(t, overlay, func(*web.Deps, *config.OrchestrationWeb) {})
+}
+
+// startServerWith lets a test change what the server stands on.
+func startServerWith(t *testing.T, overlay string, change func(*web.Deps, *config.OrchestrationWeb)) *server {
+	t.Helper()
 	live, err := config.LoadLive(config.ContextComplete, config.Options{
 		Environment: "test",
 		Overlay:     fmt.Appendf(nil, "[common.database]\nurl = %q\n[orchestration.system.web]\nbind_address = '127.0.0.1:0'\n%s", testdb.New(t), overlay),
@@ -90,6 +96,7 @@ func startServer(t *testing.T, overlay string) *server {
 	}
 	register(t, deps.Catalog, diamond, strings.NewReplacer("diamond", "other", "1.2.0", "2.0.0").Replace(diamond))
 
+	change(&deps, &cfg.Orchestration.System.Web)
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {

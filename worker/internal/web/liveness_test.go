@@ -49,7 +49,7 @@ func TestServerFollowsTheSettings(t *testing.T) {
 		deps := web.Deps{DB: db, Slots: func() (inUse, capacity int) { return 0, 1 }, Log: slog.New(slog.DiscardHandler)}
 		ready, ended := make(chan string, 1), make(chan error, 1)
 		go func() {
-			ended <- web.Serve(ctx, config.Common{}, tt.web, deps, func(address string) { ready <- address })
+			ended <- web.Serve(ctx, config.Common{}, config.WorkerWeb{Web: tt.web}, deps, func(address string) { ready <- address })
 		}()
 		host, port, _ := net.SplitHostPort(<-ready)
 		if host != tt.host {

@@ -48,15 +48,24 @@ type Deps struct {
 
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
 // address once it does.
-func Serve(ctx context.Context, common config.Common, cfg config.Web, deps Deps, ready func(address string)) error {
+func Serve(ctx context.Context, common config.Common, cfg config.WorkerWeb, deps Deps, ready func(address string)) error {
 	return newAPI(common, cfg, deps).Serve(ctx, ready)
 }
 
 // newAPI puts the routes together.
-func newAPI(common config.Common, cfg config.Web, deps Deps) *web.API {
+func newAPI(common config.Common, cfg config.WorkerWeb, deps Deps) *web.API {
 	api := web.New(web.Settings{
-		Title: "Tasker worker", Section: "worker.system.web", Web: cfg,
+		Title: "Tasker worker", Section: "worker.system.web", Web: cfg.Web,
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: deps.Metrics, Log: deps.Log,
+		Config: deps.Config, Access: func(current *config.Config) web.Access {
+			now := cfg
+			if current != nil && current.Worker != nil {
+				now = current.Worker.System.Web
+			}
+			return web.Access{TLS: now.TLS, Auth: config.Auth{
+				Enabled: now.Auth.Enabled, APIKeyHeader: now.Auth.APIKeyHeader, Credentials: now.Auth.Credentials, ProtectedRoutes: now.Auth.ProtectedRoutes,
+			}}
+		},
 	})
 	info := web.Info{
 		Role: "worker", Environment: string(common.Environment), Process: common.System.ProcessName, Started: time.Now(),
