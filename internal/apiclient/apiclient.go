@@ -92,6 +92,14 @@ func ask[T any, P answer[T]](ctx context.Context, c *Client, what call) (*T, err
 	return &out, nil
 }
 
+// timeOf writes a time for a query; nil is left out.
+func timeOf(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
 // queryOf makes a query of names and values by turns; what is empty is left out.
 func queryOf(pairs ...string) url.Values {
 	query := url.Values{}
@@ -184,7 +192,11 @@ func (c *Client) ListTasks(ctx context.Context, f Filter) (*TaskPage, error) {
 
 func (c *Client) listTasks(ctx context.Context, path string, f Filter) (*TaskPage, error) {
 	return ask[TaskPage](ctx, c, call{path: path, query: queryOf(
-		"namespace", f.Namespace, "name", f.Name, "state", f.State, "after", f.After, "limit", strconv.Itoa(f.Limit),
+		"namespace", f.Namespace, "name", f.Name, "version", f.Version, "state", strings.Join(f.States, ","), "tags", strings.Join(f.Tags, ","),
+		"correlation_id", f.Correlation, "initiator", f.Initiator, "source_system", f.SourceSystem, "context", f.Context,
+		"created_after", timeOf(f.CreatedAfter), "created_before", timeOf(f.CreatedBefore),
+		"completed_after", timeOf(f.CompletedAfter), "completed_before", timeOf(f.CompletedBefore),
+		"after", f.After, "limit", strconv.Itoa(f.Limit),
 	)})
 }
 

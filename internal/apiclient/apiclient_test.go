@@ -59,7 +59,7 @@ func TestCalls(t *testing.T) {
 		{
 			"list", `{"tasks": [{"task_uuid": "1"}], "next": "1"}`,
 			func(ctx context.Context, c *Client) (any, error) {
-				page, err := c.ListTasks(ctx, Filter{State: "error", Limit: 1})
+				page, err := c.ListTasks(ctx, Filter{States: []string{"error"}, Limit: 1})
 				return page.Next + page.Tasks[0].ID, err
 			},
 			"GET /base/v1/tasks?limit=1&state=error ", `"11"`,

@@ -79,6 +79,27 @@ func (c *Client) ListAttempts(ctx context.Context, task, step string) ([]Attempt
 	return attempts, raw, err
 }
 
+// An Audit is something that became of a step: an attempt that ended, or what an
+// operator did.
+type Audit struct {
+	At       time.Time  `json:"recorded_at"`
+	Kind     string     `json:"kind"` // attempt, or what an operator did
+	Attempt  int        `json:"attempt"`
+	WorkerID string     `json:"worker_id"`
+	Success  *bool      `json:"success"` // of an attempt
+	Millis   *int64     `json:"execution_time_ms"`
+	Error    *StepError `json:"error"`
+	Actor    string     `json:"actor"`
+	Reason   string     `json:"reason"`
+}
+
+// ListAudit returns what became of a step, oldest first, also as it was sent.
+func (c *Client) ListAudit(ctx context.Context, task, step string) ([]Audit, json.RawMessage, error) {
+	var all []Audit
+	raw, err := c.call(ctx, call{path: stepPath(task, step) + "/audit"}, &all)
+	return all, raw, err
+}
+
 // An Event is something that an operator did to a task.
 type Event struct {
 	Kind   string    `json:"kind"`

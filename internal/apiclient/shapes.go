@@ -62,9 +62,24 @@ type StepError struct {
 
 // A Filter narrows a list of tasks; empty fields do not.
 type Filter struct {
-	Namespace, Name, State string
-	After                  string // only tasks older than the one with this id
-	Limit                  int    // 1 to 100
+	Namespace, Name, Version string
+	States                   []string // any of them
+	Search
+	After string // only tasks older than the one with this id
+	Limit int    // 1 to 100
+}
+
+// A Search narrows a list of tasks that are not archived further; empty fields do
+// not.
+type Search struct {
+	Tags                    []string // all of them
+	Correlation             string
+	Initiator, SourceSystem string
+	Context                 string     // an SQL/JSON path that finds something
+	CreatedAfter            *time.Time // or at that time
+	CreatedBefore           *time.Time
+	CompletedAfter          *time.Time // or at that time
+	CompletedBefore         *time.Time
 }
 
 // A TaskPage is a part of the list of all tasks.

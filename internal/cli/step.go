@@ -32,7 +32,7 @@ func newStepCommand(env Env) *cobra.Command {
 	})
 	complete.Flags().StringVar(&result, "result", "null", "what the steps that depend on it see, as JSON")
 	cmd.AddCommand(
-		newStepListCommand(env), newStepShowCommand(env), newStepAttemptsCommand(env),
+		newStepListCommand(env), newStepShowCommand(env), newStepAttemptsCommand(env), newStepAuditCommand(env),
 		newStepActionCommand(env, stepAction{name: "retry", action: "reset_for_retry", short: "Run a failed or waiting step again, at once and with all its attempts"}),
 		newStepActionCommand(env, stepAction{name: "resolve", action: "resolve_manually", short: "Declare a step done without a result"}),
 		complete,
@@ -119,10 +119,38 @@ func newStepActionCommand(env Env, a stepAction) *cobra.Command {
 func newStepAttemptsCommand(env Env) *cobra.Command {
 	r := &remote{env: env}
 	return r.completes(r.command(&cobra.Command{
-		Use: "attempts TASK STEP", Aliases: []string{"audit"}, Short: "List the attempts at a step: when, on which worker, with what outcome", Args: cobra.ExactArgs(2),
+		Use: "attempts TASK STEP", Short: "List the attempts at a step: when, on which worker, with what outcome", Args: cobra.ExactArgs(2),
 	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
 		attempts, raw, err := c.ListAttempts(ctx, args[0], args[1])
 		return view{raw: raw, lines: attemptLines(attempts)}, err
+	}), taskIDs)
+}
+
+func newStepAuditCommand(env Env) *cobra.Command {
+	r := &remote{env: env}
+	return r.completes(r.command(&cobra.Command{
+		Use: "audit TASK STEP", Short: "List what became of a step: attempts that ended, and what operators did", Args: cobra.ExactArgs(2),
+	}, func(ctx context.Context, c *apiclient.Client, args []string) (view, error) {
+		all, raw, err := c.ListAudit(ctx, args[0], args[1])
+		t := table{columns: []column{{title: "at"}, {title: "what"}, {title: "who"}, {title: "took", right: true}, {title: "why"}}}
+		for i := range all {
+			a := &all[i]
+			what, who, took, why := a.Kind, a.Actor, "", a.Reason
+			if a.Success != nil {
+				what, who = fmt.Sprintf("attempt %d failed", a.Attempt), a.WorkerID
+				if *a.Success {
+					what = fmt.Sprintf("attempt %d complete", a.Attempt)
+				}
+			}
+			if a.Millis != nil {
+				took = milliseconds(time.Duration(*a.Millis) * time.Millisecond)
+			}
+			if a.Error != nil {
+				why = oneLine(a.Error.Message)
+			}
+			t.add(a.At.Local().Format(time.DateTime), what, who, took, why)
+		}
+		return view{raw: raw, lines: tabled(&t)}, err
 	}), taskIDs)
 }
 

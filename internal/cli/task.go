@@ -177,7 +177,60 @@ func newTaskGetCommand(env Env) *cobra.Command {
 }
 
 func newTaskListCommand(env Env) *cobra.Command {
-	return newTaskPageCommand(env, &cobra.Command{Use: "list", Short: "List tasks, newest first"}, (*apiclient.Client).ListTasks)
+	var search searchFlags
+	cmd := newTaskPageCommand(env, &cobra.Command{
+		Use: "list", Aliases: []string{"search"}, Short: "List tasks, newest first, or search for some",
+		Example: `  tasker-cli task list --state error,blocked_by_failures --created-after 24h --watch
+  tasker-cli task list --namespace orders --context '$.customer.id == 42' --tag urgent`,
+	}, func(c *apiclient.Client, ctx context.Context, f apiclient.Filter) (*apiclient.TaskPage, error) {
+		var err error
+		if f.Search, err = search.read(); err != nil {
+			return nil, err
+		}
+		return c.ListTasks(ctx, f)
+	})
+	search.add(cmd)
+	return cmd
+}
+
+// searchFlags are the flags of task list that the archive does not have.
+type searchFlags struct {
+	apiclient.Search
+
+	times map[string]*string // by flag
+}
+
+func (s *searchFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&s.Tags, "tag", nil, "only tasks with all of these tags")
+	flags.StringVar(&s.Context, "context", "", "only tasks in whose context this SQL/JSON path finds something, as '$.total > 100'")
+	flags.StringVar(&s.Initiator, "initiator", "", "only tasks that this one asked for")
+	flags.StringVar(&s.SourceSystem, "source-system", "", "only tasks that come from there")
+	flags.StringVar(&s.Correlation, "correlation-id", "", "only tasks with this id")
+	s.times = map[string]*string{}
+	for flag, says := range map[string]string{
+		"created-after":    "only tasks created then or later, as 2026-01-31T08:00:00Z, or so long ago, as 24h",
+		"created-before":   "only tasks created before, likewise",
+		"completed-after":  "only tasks that completed then or later, likewise",
+		"completed-before": "only tasks that completed before, likewise",
+	} {
+		s.times[flag] = flags.String(flag, "", says)
+	}
+}
+
+func (s *searchFlags) read() (apiclient.Search, error) {
+	search := s.Search
+	for flag, field := range map[string]**time.Time{
+		"created-after": &search.CreatedAfter, "created-before": &search.CreatedBefore,
+		"completed-after": &search.CompletedAfter, "completed-before": &search.CompletedBefore,
+	} {
+		at, err := moment("--"+flag, *s.times[flag])
+		if err != nil {
+			return search, err
+		}
+		*field = at
+	}
+	return search, nil
 }
 
 // newTaskPageCommand completes a command that prints a page of tasks.
@@ -197,7 +250,7 @@ func newTaskPageCommand(
 	flags := cmd.Flags()
 	flags.StringVar(&f.Namespace, "namespace", "", "only tasks of templates in this namespace")
 	flags.StringVar(&f.Name, "name", "", "only tasks of templates of this name")
-	flags.StringVar(&f.State, "state", "", "only tasks in this state, such as complete or blocked_by_failures")
+	flags.StringSliceVar(&f.States, "state", nil, "only tasks in one of these states, such as complete or blocked_by_failures")
 	flags.StringVar(&f.After, "after", "", "only tasks older than the one with this id")
 	flags.IntVar(&f.Limit, "limit", 25, "how many at most, 1 to 100")
 	completeFlag(cmd, "state", func(*cobra.Command) []string { return taskStates })

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,31 +8,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tasker-systems/tasker-go/internal/apiclient"
 	"github.com/tasker-systems/tasker-go/internal/common/templates"
 )
 
 func newTemplateCommand(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "template", Short: "List, validate, draw and register templates"}
-	cmd.AddCommand(newTemplateListCommand(env), newTemplateValidateCommand(env), newTemplateVisualizeCommand(env), newTemplateRegisterCommand(env))
+	cmd := &cobra.Command{Use: "template", Short: "List, sketch, validate, draw and register templates"}
+	cmd.AddCommand(
+		newTemplateListCommand(env), newTemplateInfoCommand(env), newTemplateGenerateCommand(env),
+		newTemplateValidateCommand(env), newTemplateVisualizeCommand(env), newTemplateRegisterCommand(env),
+	)
 	return cmd
-}
-
-func newTemplateListCommand(env Env) *cobra.Command {
-	r := &remote{env: env}
-	return r.command(&cobra.Command{
-		Use: "list", Short: "List the templates that are registered with a server", Args: cobra.NoArgs,
-	}, func(ctx context.Context, c *apiclient.Client, _ []string) (view, error) {
-		list, err := c.ListTemplates(ctx)
-		if err != nil {
-			return view{}, err
-		}
-		t := table{columns: []column{{title: "template"}, {title: "version"}}}
-		for _, l := range list.Templates {
-			t.add(l.Namespace+"/"+l.Name, l.Version)
-		}
-		return view{raw: list.JSON, lines: tabled(&t)}, nil
-	})
 }
 
 func newTemplateValidateCommand(env Env) *cobra.Command {
@@ -159,28 +143,14 @@ var drawings = map[string]func(*templates.Template) string{
 	"text":    templates.Outline,
 }
 
-func newTemplateVisualizeCommand(env Env) *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use:   "visualize FILE",
-		Short: "Draw the steps of a template and what they depend on",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			draw, known := drawings[format]
-			if !known {
-				return usage(fmt.Errorf("unknown format %q; want mermaid or text", format))
-			}
-			t, err := readTemplate(args[0])
-			if problems, invalid := errors.AsType[templates.Problems](err); invalid {
-				return &ExitError{Code: ExitConfig, Err: fmt.Errorf("the template is invalid:\n%w", problems)}
-			}
-			if err != nil {
-				return &ExitError{Code: ExitIO, Err: err}
-			}
-			_, err = fmt.Fprint(env.Stdout, draw(t))
-			return err
-		},
+// readTemplateFile reads a template from a file.
+func readTemplateFile(name string) (*templates.Template, error) {
+	t, err := readTemplate(name)
+	if problems, invalid := errors.AsType[templates.Problems](err); invalid {
+		return nil, &ExitError{Code: ExitConfig, Err: fmt.Errorf("the template is invalid:\n%w", problems)}
 	}
-	cmd.Flags().StringVar(&format, "format", "text", "mermaid or text")
-	return cmd
+	if err != nil {
+		return nil, &ExitError{Code: ExitIO, Err: err}
+	}
+	return t, nil
 }
