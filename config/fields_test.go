@@ -115,7 +115,7 @@ func TestTags(t *testing.T) {
 			t.Errorf("%s is %s with range %q", f.Key, f.Type, f.Range)
 		}
 	}
-	want := []string{"url", "url", "jwt_private_key", "jwt_public_key", "api_key"}
+	want := []string{"url", "jwt_private_key", "jwt_public_key", "api_key"}
 	if got := schema().Secrets(); !slices.Equal(got, want) {
 		t.Errorf("secrets are %v, want %v", got, want)
 	}
