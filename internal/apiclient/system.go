@@ -109,3 +109,63 @@ type Health struct {
 func (c *Client) Health(ctx context.Context) (*Health, error) {
 	return ask[Health](ctx, c, call{path: "/health/detailed"})
 }
+
+// A Spread says how long something took, in seconds; nil when nothing has ended.
+type Spread struct {
+	Mean *float64 `json:"mean_seconds"`
+	P50  *float64 `json:"p50_seconds"`
+	P95  *float64 `json:"p95_seconds"`
+}
+
+// A Performance says how tasks and steps fared of late.
+type Performance struct {
+	Sent
+
+	Hours        int     `json:"hours"`
+	Sampled      bool    `json:"sampled"` // there are more tasks
+	Tasks        int     `json:"tasks"`
+	Open         int     `json:"active_tasks"`
+	Complete     int     `json:"completed_tasks"`
+	Failed       int     `json:"failed_tasks"`
+	Blocked      int     `json:"blocked_tasks"`
+	TasksPerHour float64 `json:"task_throughput_per_hour"`
+	TaskTime     Spread  `json:"task_duration"`
+	Steps        int     `json:"steps"`
+	StepsRetried int     `json:"retried_steps"`
+	StepsPerHour float64 `json:"step_throughput_per_hour"`
+	StepTime     Spread  `json:"step_duration"`
+	StepWait     Spread  `json:"step_wait"`
+}
+
+// ReadPerformance reads how tasks and steps fared in the last hours, 1 to 720.
+func (c *Client) ReadPerformance(ctx context.Context, hours int) (*Performance, error) {
+	return ask[Performance](ctx, c, call{path: "/v1/analytics/performance", query: queryOf("hours", strconv.Itoa(hours))})
+}
+
+// A SlowSpot is a template, or a step of one, that takes long.
+type SlowSpot struct {
+	Namespace  string  `json:"namespace"`
+	Name       string  `json:"task_name"`
+	Version    string  `json:"version"`
+	Step       string  `json:"step_name"` // "" for the template as a whole
+	Executions int     `json:"execution_count"`
+	ErrorRate  float64 `json:"error_rate"`
+	Mean       float64 `json:"mean_seconds"`
+	P95        float64 `json:"p95_seconds"`
+}
+
+// Bottlenecks are what takes long, and what to do about it.
+type Bottlenecks struct {
+	Sent
+
+	Steps           []SlowSpot `json:"slow_steps"`
+	Tasks           []SlowSpot `json:"slow_tasks"`
+	Recommendations []string   `json:"recommendations"`
+}
+
+// FindBottlenecks reads what took long in the last hours, 1 to 720.
+func (c *Client) FindBottlenecks(ctx context.Context, hours, limit int) (*Bottlenecks, error) {
+	return ask[Bottlenecks](ctx, c, call{
+		path: "/v1/analytics/bottlenecks", query: queryOf("hours", strconv.Itoa(hours), "limit", strconv.Itoa(limit), "min_executions", "1"),
+	})
+}

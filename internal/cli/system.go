@@ -17,7 +17,7 @@ func newSystemCommand(env Env) *cobra.Command {
 		Use:   "system",
 		Short: "See how an installation is, and what it consists of",
 	}
-	cmd.AddCommand(newSystemHealthCommand(env), newSystemInfoCommand(env))
+	cmd.AddCommand(newSystemHealthCommand(env), newSystemInfoCommand(env), newSystemPerformanceCommand(env), newSystemBottlenecksCommand(env))
 	return cmd
 }
 
