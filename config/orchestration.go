@@ -153,12 +153,12 @@ type ReadinessChannels struct {
 
 // ReadinessChannel bounds the channel of tasks to look at.
 type ReadinessChannel struct {
-	// BufferSize is how many tasks may wait. Raise it when the channel
-	// saturates.
+	// BufferSize is how many hints may wait: each names results that could not be
+	// applied and are to be read again. Raise it when the channel saturates.
 	BufferSize int `toml:"buffer_size" range:"10..1000000"`
 
-	// SendTimeout is how long a sender waits for room before the overflow policy
-	// decides. Raise it to lose fewer hints.
+	// SendTimeout is how long a sender waits for room before the hint is dropped,
+	// which costs a visibility timeout. Raise it to lose fewer hints.
 	SendTimeout Milliseconds `toml:"send_timeout_ms" range:"1..60000"`
 }
 

@@ -179,10 +179,15 @@ func (w *world) finish(most int, fails bool) {
 }
 
 func (w *world) applyReports() {
-	queue := w.b.sys.Names.Results()
-	reports, err := w.processor.read(w.b.Context(), queue, w.processor.lease)
+	l := newPipeline(w.processor, w.b.cfg.Channels, newHints(w.b.sys, w.b.cfg.Channels.TaskReadiness.EventChannel), nil)
+	reports, err := l.read(w.b.Context(), l.queue, l.most(), w.processor.lease)
 	w.must(err)
-	w.processor.applyReports(w.b.Context(), queue, reports)
+	for i := range reports {
+		l.events <- reports[i]
+	}
+	close(l.events)
+	l.route(w.b.Context())
+	l.applyAll(w.b.Context())
 }
 
 // leasesEnd makes every claim fall due; who holds one may still report.

@@ -115,7 +115,7 @@ func TestGivenUp(t *testing.T) {
 					t.Errorf("%s: tried again %d times, want %d", what, got, want)
 				}
 			}
-			if _, err := p.read(t.Context(), "q", 0); err == nil {
+			if _, err := p.read(t.Context(), "q", 1, 0); err == nil {
 				t.Error("a read without a database succeeds")
 			}
 			tries("read results", queueRetries)

@@ -322,7 +322,7 @@ func TestReadsFollowTheSettings(t *testing.T) {
 		events := &b.cfg.EventSystems.Orchestration
 		events.Processing.BatchSize, events.Timing.VisibilityTimeout = tt.batch, tt.lease
 		p := newProcessor(b.sys, &b.cfg, handoff.New(0, 0))
-		reports, err := p.read(t.Context(), results, tt.lease.Duration())
+		reports, err := p.read(t.Context(), results, p.most(), tt.lease.Duration())
 		if err != nil || len(reports) != tt.want {
 			t.Errorf("read %d results, want %d (%v)", len(reports), tt.want, err)
 		}

@@ -149,8 +149,9 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	g.Go(func() error { p.applyLanes(ctx); return nil })
 	r, keeper := newReconciler(sys, cfg, reports), newHousekeeper(sys, cfg, p.failures)
+	stored := newPipeline(p, cfg.Channels, r.hints, sys.Channels)
 	for _, run := range append(brokered,
-		func(ctx context.Context) { p.applyStored(ctx, reports) },
+		func(ctx context.Context) { stored.run(ctx, reports) },
 		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
 		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, hooks.Run, p.ops.Run, r.ops.Run,
 	) {

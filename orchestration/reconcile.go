@@ -35,6 +35,8 @@ type reconciler struct {
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	lease    time.Duration
+	hints    *hints
+	hinted   hint // taken from there, and not dealt with
 }
 
 func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
@@ -45,6 +47,7 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 		ops: eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log).
 			Behind(sys.Breakers.Of(breakers.TaskReadiness)),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
+		hints: newHints(sys, cfg.Channels.TaskReadiness.EventChannel),
 	}
 }
 
@@ -75,17 +78,39 @@ func (r *reconciler) rest(ctx context.Context, d time.Duration) {
 	look := time.NewTicker(watch)
 	defer look.Stop()
 	for {
+		more := r.hints.ch
+		if len(r.hinted) > 0 {
+			more = nil // what could not be done is tried again first, when it is time to look
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-over.C:
 			return
+		case r.hinted = <-more:
 		case <-look.C:
 		}
+		r.follow(ctx)
 		if intact, err := postgres.QueuesIntact(ctx, r.pool); err == nil && !intact {
 			return
 		}
 	}
+}
+
+// follow has results read again that were not applied.
+func (r *reconciler) follow(ctx context.Context) {
+	if len(r.hinted) == 0 {
+		return
+	}
+	err := r.do(ctx, "return results", func(ctx context.Context) error {
+		return postgres.ReturnMessages(ctx, r.pool, r.names.Results(), r.hinted)
+	})
+	if err != nil {
+		return // after a look
+	}
+	r.log.InfoContext(ctx, "results that could not be applied are read again", "results", len(r.hinted))
+	r.hinted = nil
+	r.reports.Raise()
 }
 
 // do does one operation on the database. A shutdown interrupts it: another

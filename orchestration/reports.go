@@ -9,44 +9,17 @@ import (
 	"time"
 
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
-	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
-// applyStored applies what workers of other processes report, until ctx ends.
-// It reads when woken, when a message is due, and, unless the mode is
-// EventDrivenOnly, every fallback_polling_interval_seconds.
-func (p *processor) applyStored(ctx context.Context, wake *eventsystem.Signal) {
-	queue := p.names.Results()
-	visibility := p.events.Timing.VisibilityTimeout.Duration()
-	for ctx.Err() == nil {
-		p.announced.take()
-		reports, err := p.read(ctx, queue, visibility)
-		if err != nil {
-			if ctx.Err() == nil {
-				p.log.Log(ctx, eventsystem.Given(err), "operation given up; trying again after a while", "error", err)
-				wake.Wait(ctx, p.reads.Pause())
-			}
-			continue
-		}
-		p.applyReports(ctx, queue, reports)
-		if len(reports) < p.most() {
-			p.announced.done() // what they announced has been read
-		}
-		if len(reports) == 0 {
-			wake.Wait(ctx, p.pause(ctx, queue))
-		}
-	}
-}
-
 // read reads reports. Those of which the answer is lost come again when their
 // visibility timeout has passed.
-func (p *processor) read(ctx context.Context, queue string, visibility time.Duration) (reports []postgres.StoredReport, err error) {
+func (p *processor) read(ctx context.Context, queue string, most int, visibility time.Duration) (reports []postgres.StoredReport, err error) {
 	err = p.reads.Try(ctx, "read results", p.retries, func(ctx context.Context) (err error) {
-		reports, err = postgres.ReadReports(ctx, p.db, queue, p.most(), visibility)
+		reports, err = postgres.ReadReports(ctx, p.db, queue, most, visibility)
 		if postgres.IsUnreadable(err) {
 			err = errors.Join(err, setMalformedAside(ctx, p.db, p.log, queue, true))
 		}
@@ -122,58 +95,30 @@ func (a *announcements) done() {
 	}
 }
 
-// applyReports applies reports by namespace. A report whose template cannot be
-// read is left to come again, up to the limit of reads; the others go on.
-func (p *processor) applyReports(ctx context.Context, queue string, reports []postgres.StoredReport) {
-	groups := map[string][]postgres.StoredReport{} // step queue → reports
-	entries := map[string]*catalog.Entry{}
-	var stale []postgres.Message
-	for _, r := range reports {
-		if r.Stale {
-			stale = append(stale, r.Message)
-			continue
-		}
-		entry, err := p.entry(ctx, r.Template)
-		switch {
-		case errors.Is(err, catalog.ErrUnreadable):
-			if int(r.Reads) > p.events.Processing.MaxRetries {
-				p.endTask(ctx, &r, err)
-			}
-			continue
-		case err != nil:
-			return // the others would wait as long for the same database
-		}
-		entries[entry.Queue] = entry
-		groups[entry.Queue] = append(groups[entry.Queue], r)
-	}
-	for stepQueue, group := range groups {
-		p.applyReportGroup(ctx, queue, entries[stepQueue], group)
-	}
-	if len(stale) > 0 {
-		if err := postgres.DeleteMessages(ctx, p.db, queue, stale); err != nil {
-			p.log.WarnContext(ctx, "stale results not deleted; they come again", "error", err)
-		}
-	}
-}
-
-// applyReportGroup applies reports of one namespace. What PostgreSQL refuses is
-// found by bisection: that step fails alone, and where not even its failure can
-// be stored, its task is ended.
-func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) {
+// applyReportGroup applies reports of one namespace and returns those that it
+// could not: they come again when their visibility timeout has passed. What
+// PostgreSQL refuses is found by bisection: that step fails alone, and where not
+// even its failure can be stored, its task is ended.
+func (p *processor) applyReportGroup(ctx context.Context, queue string, entry *catalog.Entry, group []postgres.StoredReport) (left []postgres.StoredReport) {
 	refusal := p.tryReports(ctx, queue, entry, group)
+	if refusal == nil {
+		return nil
+	}
 	if !postgres.IsDataError(refusal) {
-		return // applied, or the messages come again when their visibility timeout has passed
+		return group
 	}
 	if half := len(group) / 2; half > 0 {
-		p.applyReportGroup(ctx, queue, entry, group[:half])
-		p.applyReportGroup(ctx, queue, entry, group[half:])
-		return
+		return append(p.applyReportGroup(ctx, queue, entry, group[:half]), p.applyReportGroup(ctx, queue, entry, group[half:])...)
 	}
 	f := outcome.Failure{Kind: outcome.ResultRefused, Message: "PostgreSQL refuses what follows from the result: " + postgres.Reason(refusal), Permanent: true}
 	group[0].Failed, group[0].Error, group[0].Events = true, f.JSON(), nil
-	if err := p.tryReports(ctx, queue, entry, group); postgres.IsDataError(err) {
+	switch err := p.tryReports(ctx, queue, entry, group); {
+	case postgres.IsDataError(err):
 		p.endTask(ctx, &group[0], refusal)
+	case err != nil:
+		return group
 	}
+	return nil
 }
 
 // endTask ends the task of a report that nobody can carry out; the dead letter

@@ -309,6 +309,26 @@ func deleteSQL(queue string) string {
 	where q.msg_id = any (array[h.msg_id]) and `+saysSQL, table(queue))
 }
 
+// returnSQL makes messages due that were read and still say what the caller
+// thinks.
+func returnSQL(queue string) string {
+	return fmt.Sprintf(`
+	update pgmq.%s q
+	set vt = clock_timestamp()
+	from unnest($1::bigint[], $2::uuid[], $3::int[], $4::int[]) h (msg_id, task_id, ordinal, claim)
+	where q.msg_id = any (array[h.msg_id]) and q.vt > clock_timestamp() and `+saysSQL, table(queue))
+}
+
+// ReturnMessages makes messages due at once that were read and not dealt with,
+// instead of when their visibility timeout has passed.
+func ReturnMessages(ctx context.Context, db DB, queue string, read []Message) error {
+	ids, tasks, ordinals, claims := messages(read)
+	if _, err := db.Exec(ctx, returnSQL(queue), ids, tasks, ordinals, claims); err != nil {
+		return fmt.Errorf("return messages to %s: %w", queue, err)
+	}
+	return nil
+}
+
 // messageID is the id of a new message of the given priority, both as SQL.
 //
 // Queues are read in the order of ids, so the id is what priority acts by: a

@@ -118,6 +118,7 @@ func statements() map[string]string {
 		"registerTemplatesSQL":      registerTemplatesSQL,
 		"registerTurnSQL":           registerTurnSQL,
 		"releaseSQL":                releaseSQL(testQueue),
+		"returnSQL":                 returnSQL(testQueue),
 		"releaseSlotsSQL":           releaseSlotsSQL(),
 		"reportSQL":                 reportSQL(testQueue, testResults),
 		"resendAloneSQL":            resendAloneSQL,
