@@ -24,7 +24,8 @@ type Event struct {
 	Version string `json:"event_version"`
 	// Payload is what happened, as JSON: what the publisher of the event made of
 	// it, or else the result of the step, or its failure as
-	// {kind, message, permanent}. Events of tasks carry {state}.
+	// {kind, message, permanent}. Events of tasks carry {state}, and the reason
+	// when the task was set aside.
 	Payload json.RawMessage `json:"payload,omitempty"`
 	// Metadata says to what it happened.
 	Metadata EventMetadata `json:"metadata"`
@@ -68,6 +69,7 @@ const (
 	EventTaskBlocked          = "task.blocked_by_failures"
 	EventTaskCancelled        = "task.cancelled"
 	EventTaskResolvedManually = "task.resolved_manually"
+	EventTaskDeadLettered     = "task.dead_lettered" // set aside; the task stays as it is
 	EventStepCompleted        = "step.completed"
 	EventStepFailed           = "step.failed"         // for good
 	EventStepAttemptFailed    = "step.attempt_failed" // another attempt follows

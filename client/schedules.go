@@ -65,7 +65,7 @@ type Schedule struct {
 	LastTaskID string    // the last task that was created
 	// BufferedFor is the time that waits for that task to end; zero: none.
 	BufferedFor time.Time
-	LastError  string    // why the last time made no task
+	LastError   string // why the last time made no task
 }
 
 // CreateSchedule creates a schedule and returns it as it stands. The template

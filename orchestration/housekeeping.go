@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -45,6 +46,7 @@ type housekeeper struct {
 	// recall has the workers of a namespace look which of their claims still hold.
 	recall  func(namespace string)
 	letters *dlq.Keeper
+	teller  *teller
 	looker  func() *staleness.Detector // for people who look how tasks stand
 	jobs    []job
 	failed  *eventsystem.Signal // raised when tasks may have failed
@@ -64,7 +66,7 @@ type job struct {
 
 func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *eventsystem.Signal) *housekeeper {
 	h := &housekeeper{
-		pool: sys.Pool, log: sys.Log, process: sys.Process, failed: failed,
+		pool: sys.Pool, log: sys.Log, process: sys.Process, failed: failed, teller: newTeller(sys),
 		recall:  func(namespace string) { sys.Notifier.Wake(sys.Names.RecallsChannel(namespace)) },
 		letters: dlq.New(sys.Pool, cfg.DLQ), hold: hold,
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(),
@@ -218,6 +220,7 @@ func (h *housekeeper) detect(ctx context.Context, detector *staleness.Detector) 
 	for i := range report.Stale {
 		if f := &report.Stale[i]; f.Action.Ends() && !report.DryRun {
 			h.recall(f.Namespace)
+			h.teller.router.Settled(f.Namespace, []postgres.SettledTask{{Task: f.Task, State: tasker.TaskError}})
 		}
 	}
 	h.entered(ctx, report.Entered)
@@ -262,6 +265,7 @@ func (h *housekeeper) entered(ctx context.Context, all []postgres.Entered) {
 		h.log.WarnContext(ctx, "task set aside in the dead letter queue", "entry_id", e.Entry, "task_id", e.Task,
 			"template", e.Name, "namespace", e.Namespace, "state", e.State, "reason", e.Reason)
 	}
+	h.teller.deadLettered(all)
 }
 
 // resting shows how near open tasks are to being stale.

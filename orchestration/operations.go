@@ -24,7 +24,7 @@ type operations struct {
 func newOperations(sys *system.Context, cfg *config.Orchestration) *operations {
 	es := cfg.EventSystems.TaskReadiness
 	return &operations{
-		operator: &operate.Operator{Pool: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier},
+		operator: &operate.Operator{Pool: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Around: newTeller(sys).around},
 		wake:     eventsystem.NewSignal(), most: es.Processing.BatchSize, pause: es.Timing.FallbackPollingInterval.Duration(), log: sys.Log,
 	}
 }

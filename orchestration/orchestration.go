@@ -158,6 +158,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 		g.Go(func() error { run(ctx); return nil })
 	}
 	deps := webDeps(sys)
+	deps.Around = newTeller(sys).around
 	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
 	deps.Webhooks = web.Webhooks{AllowPrivateAddresses: cfg.Webhooks.AllowPrivateAddresses, Changed: hooks.Changed}
 	deps.Checks = slices.Concat(sys.Checks(), p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))

@@ -37,6 +37,7 @@ type processor struct {
 	notifier *eventsystem.Notifier
 	log      *slog.Logger
 	router   *events.Router
+	teller   *teller
 	settled  func() // tasks have changed their states
 	process  uuid.UUID
 	lease    time.Duration // of steps handed over within the process
@@ -61,7 +62,7 @@ type processor struct {
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
 	p := &processor{
 		db: sys.Pool, tracer: sys.Tracer, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
-		router: sys.Events, settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
+		router: sys.Events, teller: newTeller(sys), settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
@@ -32,6 +33,7 @@ type reconciler struct {
 	log      *slog.Logger
 	backoff  func() config.Backoff // follows a reload
 	letters  *dlq.Keeper
+	teller   *teller
 	events   config.EventSystem
 	ops      *eventsystem.Operator
 	lease    time.Duration
@@ -43,7 +45,7 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 	return &reconciler{
 		pool: sys.Pool, broker: sys.Broker, names: sys.Names, notifier: sys.Notifier, reports: reports, log: sys.Log,
 		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
-		letters: dlq.New(sys.Pool, cfg.DLQ),
+		letters: dlq.New(sys.Pool, cfg.DLQ), teller: newTeller(sys),
 		ops: eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log).
 			Behind(sys.Breakers.Of(breakers.TaskReadiness)),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
@@ -281,7 +283,7 @@ func (r *reconciler) unsettled(ctx context.Context) error {
 		}
 		r.log.WarnContext(ctx, "tasks had stopped; evaluating them anew", "namespace", namespace, "tasks", len(tasks))
 		err = r.do(ctx, "evaluate tasks anew", func(ctx context.Context) error {
-			return postgres.Settle(ctx, r.pool, queue, tasks)
+			return r.teller.around(ctx, tasks, func() error { return postgres.Settle(ctx, r.pool, queue, tasks) })
 		})
 		if err != nil {
 			return err
@@ -300,9 +302,11 @@ func (r *reconciler) cycles(ctx context.Context, tasks []uuid.UUID) error {
 	ended, entered, err := r.letters.EndCycles(ctx, tasks)
 	for _, c := range ended {
 		r.log.WarnContext(ctx, "steps wait for each other; the task has ended in error", "task_id", c.Task, "steps", c.Steps)
+		r.teller.router.Settled(c.Namespace, []postgres.SettledTask{{Task: c.Task, State: tasker.TaskError}})
 	}
 	for _, e := range entered {
 		r.log.WarnContext(ctx, "task set aside in the dead letter queue", "entry_id", e.Entry, "task_id", e.Task, "reason", e.Reason)
 	}
+	r.teller.deadLettered(entered)
 	return err
 }

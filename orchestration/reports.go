@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/outcome"
@@ -129,7 +131,9 @@ func (p *processor) endTask(ctx context.Context, r *postgres.StoredReport, reaso
 		Message: fmt.Sprintf("the report of the step was read %d times and cannot be applied: %v", r.Reads, reason),
 	}
 	err := p.ops.Do(ctx, "end a task", func(ctx context.Context) error {
-		return postgres.EndPoisoned(ctx, p.db, []postgres.GivenUp{{Task: r.Task, Error: f.JSON(), Actor: "results"}})
+		return p.teller.around(ctx, []uuid.UUID{r.Task}, func() error {
+			return postgres.EndPoisoned(ctx, p.db, []postgres.GivenUp{{Task: r.Task, Error: f.JSON(), Actor: "results"}})
+		})
 	})
 	if err != nil {
 		p.log.WarnContext(ctx, "a task whose results cannot be applied is not ended; trying again", "task_id", r.Task, "error", err)

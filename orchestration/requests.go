@@ -37,6 +37,7 @@ type doorkeeper struct {
 	rest       time.Duration // between two looks that nothing asked for; negative: none
 	delay      time.Duration // after which a task without steps is looked at again
 	pause      func() time.Duration
+	teller     *teller
 	log        *slog.Logger
 }
 
@@ -46,7 +47,7 @@ func newDoorkeeper(sys *system.Context, cfg *config.Orchestration, pause func() 
 		pool: sys.Pool, door: sys.Door(), names: sys.Names, notifier: sys.Notifier, wake: eventsystem.NewSignal(),
 		most: coalesced * min(queues.DefaultBatchSize, queues.MaxBatchSize), visibility: queues.DefaultVisibilityTimeout.Duration(),
 		tries: int32(es.Processing.MaxRetries), rest: -1, delay: cfg.Backoff.ReenqueueDelays.Initializing.Duration(), //nolint:gosec // 0 to 100
-		pause: pause, log: sys.Log,
+		pause: pause, teller: newTeller(sys), log: sys.Log,
 	}
 	if es.DeploymentMode.Polls() {
 		d.rest = es.Timing.FallbackPollingInterval.Duration()
@@ -187,7 +188,7 @@ func (d *doorkeeper) settle(ctx context.Context, queue string, letters []postgre
 	if len(tasks) == 0 {
 		return nil
 	}
-	err := d.settleAll(ctx, tasks)
+	err := d.teller.around(ctx, tasks, func() error { return d.settleAll(ctx, tasks) })
 	switch {
 	case err == nil:
 		ids := make([]int64, len(letters))

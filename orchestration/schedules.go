@@ -22,6 +22,7 @@ func newFirer(sys *system.Context, cfg *config.Orchestration) *schedule.Firer {
 	}
 	return &schedule.Firer{
 		DB: sys.Pool, Door: sys.Door(), Names: sys.Names, Notifier: sys.Notifier, Log: sys.Log, Look: look,
-		Operator: &operate.Operator{Pool: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier},
+		Operator:  &operate.Operator{Pool: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier},
+		Cancelled: newTeller(sys).cancelled,
 	}
 }

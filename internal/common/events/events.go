@@ -266,22 +266,39 @@ var lives = map[tasker.TaskState]string{
 	tasker.TaskResolvedManually:  tasker.EventTaskResolvedManually,
 }
 
+// WantsTasks reports whether somebody subscribes to the life of tasks.
+func (r *Router) WantsTasks() bool {
+	for _, name := range lives {
+		if r.bus.Wants(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Settled tells subscribers of tasks of a namespace that have come to another
 // state in a transaction of this process.
 func (r *Router) Settled(namespace string, settled []postgres.SettledTask) {
 	for _, t := range settled {
-		name := lives[t.State]
-		if name == "" || !r.bus.Wants(name) {
-			continue
+		if name := lives[t.State]; name != "" {
+			r.ofTask(name, t.Task, namespace, fmt.Appendf(nil, `{"state":%q}`, t.State))
 		}
-		r.bus.Publish(tasker.Event{
-			ID: uuid.Must(uuid.NewV7()).String(), Name: name, Version: tasker.EventVersion,
-			Payload: fmt.Appendf(nil, `{"state":%q}`, t.State),
-			Metadata: tasker.EventMetadata{
-				Task: t.Task.String(), Namespace: namespace, FiredAt: time.Now(), FiredBy: r.process.String(),
-			},
-		})
 	}
+}
+
+// DeadLettered tells subscribers of a task that was set aside.
+func (r *Router) DeadLettered(e *postgres.Entered) {
+	r.ofTask(tasker.EventTaskDeadLettered, e.Task, e.Namespace, fmt.Appendf(nil, `{"state":%q,"reason":%q}`, e.State, e.Reason))
+}
+
+func (r *Router) ofTask(name string, task uuid.UUID, namespace string, payload json.RawMessage) {
+	if !r.bus.Wants(name) {
+		return
+	}
+	r.bus.Publish(tasker.Event{
+		ID: uuid.Must(uuid.NewV7()).String(), Name: name, Version: tasker.EventVersion, Payload: payload,
+		Metadata: tasker.EventMetadata{Task: task.String(), Namespace: namespace, FiredAt: time.Now(), FiredBy: r.process.String()},
+	})
 }
 
 // leaveOut says why an event is not published.

@@ -96,7 +96,12 @@ func (o *Operator) WorkOff(ctx context.Context, most int) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		namespaces, worked, err := o.workOff(ctx, op, tasks)
+		var namespaces []string
+		var worked bool
+		err = o.around(ctx, tasks, func() (err error) {
+			namespaces, worked, err = o.workOff(ctx, op, tasks)
+			return err
+		})
 		if err == nil {
 			for _, namespace := range namespaces {
 				o.Wake(namespace)
@@ -138,11 +143,14 @@ func (o *Operator) workOff(ctx context.Context, op postgres.Operation, tasks []u
 			return postgres.SaveOperation(ctx, db, &op, true)
 		}
 		a := action{tasks: tasks, by: by(&op), detail: map[string]any{"operation": op.ID}}
-		var done int64
-		if namespaces, done, err = o.actOnAllowed(ctx, db, event, a); err != nil {
+		groups, err := o.actOnAllowed(ctx, db, event, a)
+		if err != nil {
 			return err
 		}
-		op.Done += done
+		for namespace, group := range groups {
+			namespaces = append(namespaces, namespace)
+			op.Done += int64(len(group))
+		}
 		op.After = &tasks[len(tasks)-1]
 		return postgres.SaveOperation(ctx, db, &op, false)
 	})
@@ -150,35 +158,32 @@ func (o *Operator) workOff(ctx context.Context, op postgres.Operation, tasks []u
 }
 
 // actOnAllowed acts on those of the tasks that still allow it, of any namespace,
-// and returns whose workers to wake and how many they were.
-func (o *Operator) actOnAllowed(ctx context.Context, db postgres.DB, event state.TaskEvent, a action) (namespaces []string, done int64, err error) {
+// and returns them by namespace.
+func (o *Operator) actOnAllowed(ctx context.Context, db postgres.DB, event state.TaskEvent, a action) (map[string][]uuid.UUID, error) {
 	standings, err := postgres.LockStandings(ctx, db, a.tasks)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	groups := map[string][]uuid.UUID{}
 	for _, s := range standings {
 		if allowed(s, event) == nil { // it may have moved since it was selected
 			groups[s.Namespace] = append(groups[s.Namespace], s.Task)
-			done++
 		}
 	}
 	for namespace, group := range groups {
 		a.namespace, a.tasks = namespace, group
 		if err := o.act(ctx, db, event, a); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		namespaces = append(namespaces, namespace)
 	}
-	return namespaces, done, nil
+	return groups, nil
 }
 
 // CancelWithin cancels those of the tasks that are not over, in a transaction of
-// the caller. Once that is committed, [Operator.Wake] tells those who have to do
-// with the namespaces it returns.
-func (o *Operator) CancelWithin(ctx context.Context, db postgres.DB, tasks []uuid.UUID, by By) (namespaces []string, err error) {
-	namespaces, _, err = o.actOnAllowed(ctx, db, state.TaskCancel, action{tasks: tasks, by: by, detail: map[string]any{}})
-	return namespaces, err
+// the caller, and returns them by namespace. Once that is committed,
+// [Operator.Wake] tells those who have to do with the namespaces.
+func (o *Operator) CancelWithin(ctx context.Context, db postgres.DB, tasks []uuid.UUID, by By) (map[string][]uuid.UUID, error) {
+	return o.actOnAllowed(ctx, db, state.TaskCancel, action{tasks: tasks, by: by, detail: map[string]any{}})
 }
 
 func by(op *postgres.Operation) By {

@@ -38,6 +38,16 @@ type Operator struct {
 	Catalog  *catalog.Catalog
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
+	// Around, unless nil, is called with tasks and does what moves them, to see
+	// what becomes of them.
+	Around func(ctx context.Context, tasks []uuid.UUID, do func() error) error
+}
+
+func (o *Operator) around(ctx context.Context, tasks []uuid.UUID, do func() error) error {
+	if o.Around == nil {
+		return do()
+	}
+	return o.Around(ctx, tasks, do)
 }
 
 // kinds are what the audit of a task calls the actions.
@@ -353,6 +363,16 @@ func (o *Operator) locked(ctx context.Context, id uuid.UUID, do func(context.Con
 			return do(ctx, db, standings[0])
 		})
 	}
+	err := o.around(ctx, []uuid.UUID{id}, func() error { return again(ctx, transaction) })
+	if err != nil {
+		return err
+	}
+	o.Wake(namespace)
+	return nil
+}
+
+// again does a transaction, once more when others got in the way.
+func again(ctx context.Context, transaction func() error) error {
 	err := transaction()
 	for n := 1; n < tries && (errors.Is(err, errMoved) || postgres.IsDeadlock(err)); n++ {
 		select {
@@ -362,11 +382,7 @@ func (o *Operator) locked(ctx context.Context, id uuid.UUID, do func(context.Con
 		}
 		err = transaction()
 	}
-	if err != nil {
-		return err
-	}
-	o.Wake(namespace)
-	return nil
+	return err
 }
 
 // Wake wakes who may have got work in a namespace, or lost some.

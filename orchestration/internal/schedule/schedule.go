@@ -32,8 +32,10 @@ type Firer struct {
 	Names    messaging.Names
 	Notifier *eventsystem.Notifier
 	Operator *operate.Operator
-	Log      *slog.Logger
-	Look     time.Duration // how often to look although nobody announces anything
+	// Cancelled is told of tasks of a namespace that others took the place of.
+	Cancelled func(namespace string, tasks []uuid.UUID)
+	Log       *slog.Logger
+	Look      time.Duration // how often to look although nobody announces anything
 }
 
 const (
@@ -79,7 +81,8 @@ func (f *Firer) rest(ctx context.Context) time.Duration {
 // Fire fires up to a batch of schedules that are due and returns how many.
 func (f *Firer) Fire(ctx context.Context) (int, error) {
 	var plans []plan
-	var channels, cancelled []string
+	var channels []string
+	var cancelled map[string][]uuid.UUID
 	err := postgres.InTx(ctx, f.DB, func(tx postgres.Pool) error {
 		due, err := postgres.LockDueSchedules(ctx, tx, batch)
 		if err != nil || len(due) == 0 {
@@ -111,8 +114,9 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 	for _, channel := range channels {
 		f.Notifier.Wake(channel)
 	}
-	for _, namespace := range cancelled {
+	for namespace, tasks := range cancelled {
 		f.Operator.Wake(namespace)
+		f.Cancelled(namespace, tasks)
 	}
 	for i := range plans {
 		if p := &plans[i]; p.LastError != "" {
@@ -122,9 +126,9 @@ func (f *Firer) Fire(ctx context.Context) (int, error) {
 	return len(plans), nil
 }
 
-// cancel cancels the tasks that others have taken the place of, and returns whose
-// workers to tell. Where no other could be created the last one goes on.
-func (f *Firer) cancel(ctx context.Context, tx postgres.Pool, plans []plan) (namespaces []string, err error) {
+// cancel cancels the tasks that others have taken the place of, and returns
+// them by namespace. Where no other could be created the last one goes on.
+func (f *Firer) cancel(ctx context.Context, tx postgres.Pool, plans []plan) (map[string][]uuid.UUID, error) {
 	var tasks []uuid.UUID
 	for i := range plans {
 		if p := &plans[i]; p.cancel != nil && p.LastTask != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/google/uuid"
+
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/catalog"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
@@ -63,7 +65,8 @@ func (p *place) firer() *Firer {
 	return &Firer{
 		DB: p.pool, Door: intake.Door{Catalog: catalog.New(p.pool, names, config.Test, config.TaskTemplates{})}, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log),
 		Log: log, Look: time.Minute,
-		Operator: &operate.Operator{Pool: p.pool, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log)},
+		Operator:  &operate.Operator{Pool: p.pool, Names: names, Notifier: eventsystem.NewNotifier(p.pool, log)},
+		Cancelled: func(string, []uuid.UUID) {},
 	}
 }
 

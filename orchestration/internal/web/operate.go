@@ -17,7 +17,7 @@ import (
 )
 
 func (s *service) operator() *operate.Operator {
-	return &operate.Operator{Pool: s.DB, Catalog: s.Catalog, Names: s.Names, Notifier: s.Notifier}
+	return &operate.Operator{Pool: s.DB, Catalog: s.Catalog, Names: s.Names, Notifier: s.Notifier, Around: s.Around}
 }
 
 // A Note says why an operator acts, and who it is.

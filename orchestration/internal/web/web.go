@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/await"
 	"github.com/tasker-systems/tasker-go/internal/common/breakers"
@@ -41,6 +43,10 @@ type Deps struct {
 
 	Breaker  *breakers.Breaker // before the database; nil: none
 	Overload func() string     // says why no new tasks are taken on; "": they are
+
+	// Around, unless nil, does what operators do to tasks, and sees what becomes
+	// of them.
+	Around func(ctx context.Context, tasks []uuid.UUID, do func() error) error
 
 	DLQ config.DLQ
 	// DeadLettered is told which tasks were set aside by hand.
