@@ -64,6 +64,7 @@ func newRootCommand(env Env) *cobra.Command {
 		newLimitCommand(env),
 		newScheduleCommand(env),
 		newWebhookCommand(env),
+		newAuthCommand(env),
 		newWorkerCommand(env),
 		newSystemCommand(env),
 		newProfileCommand(env),
