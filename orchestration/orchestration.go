@@ -19,6 +19,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
 	"github.com/tasker-systems/tasker-go/internal/common/handoff"
+	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/web"
@@ -149,19 +150,22 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	g.Go(func() error { p.applyLanes(ctx); return nil })
 	r, keeper := newReconciler(sys, cfg, reports), newHousekeeper(sys, cfg, p.failures)
+	waiting, parts := newProber(sys), health.NewParts()
 	stored := newPipeline(p, cfg.Channels, r.hints, sys.Channels)
 	for _, run := range append(brokered,
 		func(ctx context.Context) { stored.run(ctx, reports) },
 		func(ctx context.Context) { newFirer(sys, cfg).Run(ctx, scheduled) },
-		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, hooks.Run, p.ops.Run, r.ops.Run,
+		gates.run, door.run, l.run, r.run, bulk.run, keeper.run, hooks.Run, p.ops.Run, r.ops.Run, waiting.Run,
 	) {
-		g.Go(func() error { run(ctx); return nil })
+		g.Go(func() error { parts.Run(ctx, nameOf(run), run); return nil })
 	}
 	deps := webDeps(sys)
 	deps.Around = newTeller(sys).around
 	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
 	deps.Webhooks = web.Webhooks{AllowPrivateAddresses: cfg.Webhooks.AllowPrivateAddresses, Changed: hooks.Changed}
-	deps.Checks = slices.Concat(sys.Checks(), p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
+	deps.Checks = slices.Concat(sys.Checks(), []health.Check{
+		waiting.Check("queue_depth"), {Name: "reconciler", Look: r.look}, parts.Check("orchestration_system"),
+	}, p.ops.Checks("orchestration_events"), p.listener.Checks(), r.ops.Checks("task_readiness_events"))
 	g.Go(func() error { return web.Serve(ctx, sys.Common, cfg.System.Web, deps, opts.Ready) })
 	return g.Wait()
 }

@@ -3,7 +3,9 @@ package orchestration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +15,7 @@ import (
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/breakers"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
@@ -38,7 +41,9 @@ type reconciler struct {
 	ops      *eventsystem.Operator
 	lease    time.Duration
 	hints    *hints
-	hinted   hint // taken from there, and not dealt with
+	hinted   hint         // taken from there, and not dealt with
+	swept    atomic.Int64 // when the last pass succeeded, in Unix nanoseconds; 0: not yet
+	overdue  atomic.Int64 // how long after that the next one should have, in nanoseconds
 }
 
 func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
@@ -62,11 +67,35 @@ const share = 9
 func (r *reconciler) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
+		err := r.pass(ctx)
+		rest := max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began))
+		switch {
+		case err == nil:
+			r.swept.Store(time.Now().UnixNano())
+			r.overdue.Store(int64(tardy * rest))
+		case ctx.Err() == nil:
 			r.log.Log(ctx, min(slog.LevelWarn, eventsystem.Given(err)), "reconciler pass failed; trying again", "error", err)
 		}
-		r.rest(ctx, max(r.events.Timing.FallbackPollingInterval.Duration(), share*time.Since(began)))
+		r.rest(ctx, rest)
 	}
+}
+
+// tardy is how many rests may pass without a pass that succeeds until somebody
+// should look.
+const tardy = 3
+
+// look is a health check: what is lost stays lost while nobody looks for it.
+func (r *reconciler) look(context.Context) (health.Status, string) {
+	swept := r.swept.Load()
+	if swept == 0 {
+		return health.Degraded, "no pass yet"
+	}
+	since := time.Since(time.Unix(0, swept))
+	said := fmt.Sprintf("the last pass ended %s ago", since.Round(time.Second))
+	if since > time.Duration(r.overdue.Load()) {
+		return health.Degraded, said
+	}
+	return health.Healthy, said
 }
 
 // watch is how often a resting reconciler looks whether the queues are still

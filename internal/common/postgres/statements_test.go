@@ -119,6 +119,7 @@ func statements() map[string]string {
 		"registerTurnSQL":           registerTurnSQL,
 		"releaseSQL":                releaseSQL(testQueue),
 		"returnSQL":                 returnSQL(testQueue),
+		"depthsSQL":                 depthsSQL([]string{testQueue, testQueue}),
 		"releaseSlotsSQL":           releaseSlotsSQL(),
 		"reportSQL":                 reportSQL(testQueue, testResults),
 		"resendAloneSQL":            resendAloneSQL,
