@@ -120,8 +120,17 @@ func (b *Broker) dial(ctx context.Context, direction string) (*amqp.Connection, 
 		}
 		return nil, fmt.Errorf("connect to RabbitMQ at %s: %w", b.where(), reason(ctx, err))
 	}
+	// The library sets the deadline anew with each frame that comes, and none before
+	// the first: a connection that dies right after the handshake would go unnoticed.
+	if err := raw.SetReadDeadline(time.Now().Add(missed * b.cfg.Heartbeat.Duration())); err != nil {
+		return nil, fmt.Errorf("connect to RabbitMQ at %s: %w", b.where(), errors.Join(err, conn.Close()))
+	}
 	return conn, nil
 }
+
+// missed is how many heartbeats may be missing before the library gives a
+// connection up.
+const missed = 3
 
 // reason says why a connection was not made.
 func reason(ctx context.Context, err error) error {
