@@ -129,7 +129,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	if lease != nil {
 		g.Go(func() error { return lease.keep(ctx) })
 	}
-	reports, scheduled := eventsystem.NewSignal(), eventsystem.NewSignal()
+	reports, scheduled, changed := eventsystem.NewSignal(), eventsystem.NewSignal(), eventsystem.NewSignal()
 	gates := &gatekeeper{
 		pool: sys.Pool, results: sys.Names.Results(), reports: reports, wake: p.gates, most: p.most(),
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(), pause: p.ops.Pause, log: sys.Log,
@@ -144,6 +144,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 			postgres.GatesChannel:         l.all,
 			sys.Names.SchedulesChannel():  scheduled,
 			postgres.SchedulesChannel:     scheduled,
+			postgres.ChangesChannel:       changed,
 			sys.Names.OperationsChannel(): bulk.wake,
 		}, listening(sys.Common, cfg))
 		g.Go(func() error { p.listener.Run(ctx); return nil })
@@ -161,6 +162,7 @@ func serve(ctx context.Context, sys *system.Context, cfg *config.Orchestration, 
 	}
 	deps := webDeps(sys)
 	deps.Around = newTeller(sys).around
+	deps.Changed = changed
 	deps.DLQ, deps.DeadLettered, deps.Resting, deps.ArchiveNow = cfg.DLQ, keeper.entered, keeper.resting, keeper.archiveAsked
 	deps.Webhooks = web.Webhooks{AllowPrivateAddresses: cfg.Webhooks.AllowPrivateAddresses, Changed: hooks.Changed}
 	deps.Checks = slices.Concat(sys.Checks(), []health.Check{

@@ -142,6 +142,32 @@ type TaskFilter struct {
 	Limit     int
 }
 
+const fingerprintsSQL = `
+	select t.task_id, concat(t.state, '-', left(md5(concat(t.paused_at, (
+		select string_agg(concat(s.ordinal, s.state, s.claim, '.', s.attempt), ',' order by s.ordinal)
+		from tasker.steps s
+		where s.task_id = t.task_id
+	))), 16))
+	from tasker.tasks t
+	where t.task_id = any ($1)`
+
+// Fingerprints returns a text for each of the tasks that exist, which changes
+// with the state of the task or of one of its steps.
+func Fingerprints(ctx context.Context, db DB, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	rows, _ := db.Query(ctx, fingerprintsSQL, ids) // ForEachRow returns its error
+	found := make(map[uuid.UUID]string, len(ids))
+	var id uuid.UUID
+	var text string
+	_, err := pgx.ForEachRow(rows, []any{&id, &text}, func() error {
+		found[id] = text
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for changes of %d tasks: %w", len(ids), err)
+	}
+	return found, nil
+}
+
 const taskStatesSQL = `select task_id, state from tasker.tasks where task_id = any ($1)`
 
 // TaskStates returns the states of the tasks that exist.

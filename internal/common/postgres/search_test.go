@@ -17,7 +17,7 @@ import (
 // searchStatements are those by which people look for tasks.
 func searchStatements() map[string]string {
 	all := map[string]string{
-		"checkPathSQL": checkPathSQL, "listVersionsSQL": listVersionsSQL,
+		"checkPathSQL": checkPathSQL, "fingerprintsSQL": fingerprintsSQL, "listChangesSQL": listChangesSQL, "watchChangesSQL": watchChangesSQL, "listVersionsSQL": listVersionsSQL,
 		"performanceSQL": performanceSQL, "slowStepsSQL": slowStepsSQL, "slowTasksSQL": slowTasksSQL, "utilizationSQL": utilizationSQL,
 	}
 	for name, from := range sources() {

@@ -51,6 +51,9 @@ type API struct {
 	huma     huma.API
 	requests *telemetry.Histogram
 	rejected *telemetry.Counter
+	streams  atomic.Int64
+	ending   context.Context //nolint:containedctx // ends when the server begins to stop: the life of the server, not of a call
+	end      context.CancelFunc
 	inHand   atomic.Int64 // requests, but those to routes for everybody
 	routes   []Route
 	needs    map[string]permission.Permission // by pattern of the mux
@@ -75,6 +78,7 @@ func New(s Settings) *API {
 	s.Log = telemetry.Logger(s.Log)
 	mux := http.NewServeMux()
 	a := &API{settings: s, mux: mux, huma: humago.New(mux, cfg), needs: map[string]permission.Permission{}}
+	a.ending, a.end = context.WithCancel(context.Background())
 	a.requests = s.Metrics.Histogram("tasker.api.request.duration", "s", "Time to answer requests, by route and status.",
 		telemetry.Durations(), "server", "method", "route", "status")
 	a.rejected = s.Metrics.Counter("tasker.api.requests_rejected", "Requests refused to protect the server, by why.", "reason")

@@ -44,12 +44,14 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		id = rand.Text()
 	}
 	w.Header().Set(requestIDHeader, id)
-	ctx := telemetry.FromHeader(context.WithValue(r.Context(), requestIDKey{}, id), r.Header)
+	ctx := telemetry.FromHeader(context.WithValue(context.WithValue(r.Context(), requestIDKey{}, id), lifeKey{}, r.Context()), r.Header)
 	ctx, cancel := context.WithTimeout(telemetry.About(ctx, telemetry.Field{Name: "request_id", Value: id}), a.settings.Web.RequestTimeout.Duration())
 	defer cancel()
 	sent := &response{ResponseWriter: w}
 	defer func() {
-		a.measure(ctx, r, sent.status, time.Since(began))
+		if sent.Header().Get("Content-Type") != "text/event-stream" { // that is long by intent
+			a.measure(ctx, r, sent.status, time.Since(began))
+		}
 		a.settings.Log.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", sent.status),
 			slog.Int64("bytes", sent.bytes), slog.Duration("took", time.Since(began)))

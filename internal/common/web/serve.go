@@ -55,6 +55,7 @@ func (a *API) Serve(ctx context.Context, ready func(address string)) error {
 	defer stop()
 	stopping.Go(func() {
 		<-serving.Done()
+		a.end()
 		a.shutDown(context.WithoutCancel(ctx), server, cancelRequests)
 	})
 	ready(listener.Addr().String())

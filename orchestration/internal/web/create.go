@@ -48,6 +48,8 @@ func (r *TaskRequest) request() intake.Request {
 }
 
 type createInput struct {
+	Waiting
+
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"500" doc:"The same as idempotency_key in the body"`
 	Body           TaskRequest
 }
@@ -55,6 +57,7 @@ type createInput struct {
 type createOutput struct {
 	Status   int
 	Location string `header:"Location" doc:"Where to read the task"`
+	Applied  string `header:"Preference-Applied" doc:"The wait of the header Prefer, if the server followed it"`
 	Body     Task
 }
 
@@ -78,6 +81,14 @@ func (s *service) createTask(ctx context.Context, in *createInput) (*createOutpu
 			return nil, &web.Duplicate{Task: accepted.IDs[0].String(), Location: out.Location}
 		}
 		out.Status = http.StatusOK
+	}
+	if wait, _ := in.patience(); wait > 0 {
+		ended, err := s.readTask(ctx, &readInput{Waiting: in.Waiting, ID: accepted.IDs[0]})
+		if err != nil {
+			return nil, err
+		}
+		out.Applied, out.Body = ended.Applied, ended.Body
+		return out, nil
 	}
 	created, err := postgres.FindTask(ctx, s.DB, accepted.IDs[0])
 	if err != nil {

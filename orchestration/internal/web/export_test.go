@@ -12,7 +12,7 @@ import (
 
 // HandlerOf returns what answers requests, and what looks for those that wait.
 func HandlerOf(common config.Common, cfg config.OrchestrationWeb, deps Deps) (h http.Handler, watch func(context.Context), err error) {
-	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook)}
+	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook), follow: await.NewFollower(deps.DB, deps.Log, firstLook)}
 	h, err = newAPI(s, common, cfg).Handler()
 	return h, s.watch.Run, err
 }

@@ -12,14 +12,21 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 )
 
+// Waiting is how long a caller would wait.
+type Waiting struct {
+	Wait   patience `query:"wait" example:"30s" doc:"How long to wait for a final state"`
+	Prefer string   `header:"Prefer" maxLength:"1000" example:"wait=30" doc:"The same in seconds; the query counts more"`
+}
+
 type readInput struct {
-	ID     uuid.UUID `path:"task_uuid" format:"uuid"`
-	Wait   patience  `query:"wait" example:"30s" doc:"How long to wait for a final state"`
-	Prefer string    `header:"Prefer" example:"wait=30" doc:"The same in seconds; the query counts more"`
+	Waiting
+
+	ID uuid.UUID `path:"task_uuid" format:"uuid"`
 }
 
 type readOutput struct {
-	Body Task
+	Applied string `header:"Preference-Applied" doc:"The wait of the header Prefer, if the server followed it"`
+	Body    Task
 }
 
 // readTask answers with a task and its steps, at once or when it has ended.
@@ -28,7 +35,8 @@ func (s *service) readTask(ctx context.Context, in *readInput) (*readOutput, err
 	if err != nil {
 		return nil, err
 	}
-	if wait := in.patience(); wait > 0 && !found.State.Terminal() {
+	wait, applied := in.patience()
+	if wait > 0 && !found.State.Terminal() {
 		s.wait(ctx, in.ID, wait)
 		if found, err = postgres.FindTask(ctx, s.DB, in.ID); err != nil {
 			return nil, err
@@ -38,7 +46,7 @@ func (s *service) readTask(ctx context.Context, in *readInput) (*readOutput, err
 	if err != nil {
 		return nil, err
 	}
-	return &readOutput{Body: taskOf(&found, steps)}, nil
+	return &readOutput{Applied: applied, Body: taskOf(&found, steps)}, nil
 }
 
 // wait returns when the task has ended, the server stops, or time is up. It
@@ -59,18 +67,19 @@ func (s *service) wait(ctx context.Context, id uuid.UUID, atMost time.Duration) 
 	}
 }
 
-// patience is how long the caller would wait.
-func (in *readInput) patience() time.Duration {
+// patience is how long the caller would wait, and the preference that says so,
+// if one does.
+func (in *Waiting) patience() (wait time.Duration, preference string) {
 	if in.Wait.Duration != 0 {
-		return in.Wait.Duration
+		return in.Wait.Duration, ""
 	}
 	for preference := range strings.SplitSeq(in.Prefer, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
-		if seconds, err := strconv.Atoi(value); err == nil && strings.EqualFold(name, "wait") {
-			return time.Duration(min(seconds, maxWait)) * time.Second
+		if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 && strings.EqualFold(name, "wait") {
+			return time.Duration(min(seconds, maxWait)) * time.Second, "wait=" + value
 		}
 	}
-	return 0 // what a server does not understand of Prefer it ignores (RFC 7240)
+	return 0, "" // what a server does not understand of Prefer it ignores (RFC 7240)
 }
 
 // maxWait keeps a wait in seconds within what a Duration holds. The deadline of

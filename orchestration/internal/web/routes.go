@@ -22,7 +22,8 @@ func (s *service) routes(api *web.API) {
 		ID: "create-task", Permission: permission.TasksCreate, Method: http.MethodPost, Path: "/v1/tasks", Group: tasks, Status: http.StatusCreated, Also: []int{http.StatusOK}, Intake: true,
 		Summary: "Create a task",
 		Detail: "Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the " +
-			"identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists.",
+			"identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists. " +
+			"With wait, or Prefer: wait=seconds, the answer comes with the steps once the task has ended, as when it is read.",
 		MaxBody: maxTaskBody, Codes: []web.Code{web.BadRequest, web.UnknownTemplate, web.DuplicateTask, web.PayloadTooLarge},
 	}, s.createTask)
 	web.Handle(api, web.Route{

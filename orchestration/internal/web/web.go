@@ -48,6 +48,9 @@ type Deps struct {
 	// of them.
 	Around func(ctx context.Context, tasks []uuid.UUID, do func() error) error
 
+	// Changed is raised when changes of tasks have been noted; nil: nobody listens.
+	Changed *eventsystem.Signal
+
 	DLQ config.DLQ
 	// DeadLettered is told which tasks were set aside by hand.
 	DeadLettered func(context.Context, []postgres.Entered)
@@ -60,13 +63,17 @@ type Deps struct {
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
 // address once it does.
 func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWeb, deps Deps, ready func(address string)) error {
-	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook), stopping: ctx.Done()}
+	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook), follow: await.NewFollower(deps.DB, deps.Log, firstLook), stopping: ctx.Done()}
 	api := newAPI(s, common, cfg)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { s.watch.Run(watching) })
+	wg.Go(func() { s.follow.Run(watching) })
+	if deps.Changed != nil {
+		wg.Go(func() { s.changes.run(watching, deps.Changed) })
+	}
 	return api.Serve(ctx, ready)
 }
 
@@ -75,7 +82,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	api := web.New(web.Settings{
 		Title: "Tasker orchestration", Section: "orchestration.system.web", Web: cfg.Web,
 		Grace: common.Queues.PGMQ.ShutdownTimeout.Duration(), Classify: codeOf, Metrics: s.Metrics, Log: s.Log,
-		Guard: web.Guard{Breaker: s.Breaker, Overload: s.Overload, Most: cfg.MaxConcurrentRequests},
+		Guard:  web.Guard{Breaker: s.Breaker, Overload: s.Overload, Most: cfg.MaxConcurrentRequests},
 		Config: s.Config, Access: func(current *config.Config) web.Access {
 			now := cfg
 			if current != nil && current.Orchestration != nil {
@@ -88,6 +95,7 @@ func newAPI(s *service, common config.Common, cfg config.OrchestrationWeb) *web.
 	s.webhookRoutes(api)
 	s.scheduleRoutes(api)
 	s.housekeepingRoutes(api)
+	s.streamRoutes(api)
 	s.archiveRoutes(api)
 	s.workerRoutes(api, common.Environment)
 	info := web.Info{
@@ -110,6 +118,8 @@ type service struct {
 	Deps
 
 	watch    *await.Watcher
+	follow   *await.Follower
+	changes  broadcast
 	stopping <-chan struct{} // closed when waiting requests should answer and go
 }
 
