@@ -198,23 +198,24 @@ func TestArchive(t *testing.T) {
 	if _, err := postgres.ArchiveTasks(t.Context(), s.db, ids, 0); err != nil {
 		t.Fatal(err)
 	}
-	s.refused(s.ask("GET", "/v1/tasks/"+ids[0].String(), ""), http.StatusNotFound, "not found")
-	after := read[map[string]any](s, s.ask("GET", "/v1/archive/tasks/"+ids[0].String(), ""), http.StatusOK)
-	if after["archived_at"] == nil {
-		t.Error("archived_at is missing")
-	}
-	delete(after, "archived_at")
 	var was map[string]any
 	if err := json.Unmarshal([]byte(before), &was); err != nil {
 		t.Fatal(err)
 	}
-	now, _ := json.Marshal(after)
 	then, _ := json.Marshal(was)
-	if string(now) != string(then) {
-		t.Errorf("got %s, want %s", now, then)
-	}
-	if steps := read[[]web.Step](s, s.ask("GET", "/v1/archive/tasks/"+ids[0].String()+"/workflow_steps", ""), http.StatusOK); len(steps) != 4 {
-		t.Errorf("got steps %+v", steps)
+	for _, path := range []string{"/v1/archive/tasks/", "/v1/tasks/"} {
+		after := read[map[string]any](s, s.ask("GET", path+ids[0].String(), ""), http.StatusOK)
+		if after["archived_at"] == nil {
+			t.Errorf("%s: archived_at is missing", path)
+		}
+		delete(after, "archived_at")
+		if now, _ := json.Marshal(after); string(now) != string(then) {
+			t.Errorf("%s: got %s, want %s", path, now, then)
+		}
+		if steps := read[[]web.Step](s, s.ask("GET", path+ids[0].String()+"/workflow_steps", ""), http.StatusOK); len(steps) != 4 {
+			t.Errorf("%s: got steps %+v", path, steps)
+		}
+		s.refused(s.ask("GET", path+uuid.NewString(), ""), http.StatusNotFound, "not found")
 	}
 	s.refused(s.ask("GET", "/v1/archive/tasks/"+uuid.NewString(), ""), http.StatusNotFound, "not found")
 	s.refused(s.ask("GET", "/v1/archive/tasks/"+uuid.NewString()+"/workflow_steps", ""), http.StatusNotFound, "not found")

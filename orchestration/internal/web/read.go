@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,6 +33,9 @@ type readOutput struct {
 // readTask answers with a task and its steps, at once or when it has ended.
 func (s *service) readTask(ctx context.Context, in *readInput) (*readOutput, error) {
 	found, err := postgres.FindTask(ctx, s.DB, in.ID)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return s.readFromArchive(ctx, in.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +51,25 @@ func (s *service) readTask(ctx context.Context, in *readInput) (*readOutput, err
 		return nil, err
 	}
 	return &readOutput{Applied: applied, Body: taskOf(&found, steps)}, nil
+}
+
+// readFromArchive answers with a task that has left the live tables: who asks for
+// it need not know where it lies.
+func (s *service) readFromArchive(ctx context.Context, id uuid.UUID) (*readOutput, error) {
+	archived, err := postgres.FindArchived(ctx, s.DB, id)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return nil, fmt.Errorf("find task %s: %w", id, postgres.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	steps, err := postgres.ListArchivedSteps(ctx, s.DB, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &readOutput{Body: taskOf(&archived.Task, steps)}
+	out.Body.ArchivedAt = &archived.ArchivedAt
+	return out, nil
 }
 
 // wait returns when the task has ended, the server stops, or time is up. It
@@ -118,6 +141,11 @@ func (s *service) listSteps(ctx context.Context, in *stepsInput) (*stepsOutput, 
 		return nil, err
 	}
 	if len(steps) == 0 { // every task has some
+		if steps, err = postgres.ListArchivedSteps(ctx, s.DB, in.ID); err != nil {
+			return nil, err
+		}
+	}
+	if len(steps) == 0 {
 		return nil, fmt.Errorf("find task %s: %w", in.ID, postgres.ErrNotFound)
 	}
 	return &stepsOutput{Body: stepsOf(in.ID, steps)}, nil

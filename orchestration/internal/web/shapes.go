@@ -50,6 +50,8 @@ type Task struct {
 
 	Context web.Object `json:"context"`
 	Steps   []Step     `json:"steps,omitempty"`
+
+	ArchivedAt *time.Time `json:"archived_at,omitempty" doc:"When the task was archived; absent while it is not"`
 }
 
 // A Step is how one step stands.
