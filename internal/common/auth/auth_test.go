@@ -38,8 +38,7 @@ func load(t testing.TB, section, lines string) config.Auth {
 		t.Fatal(err)
 	}
 	if strings.HasPrefix(section, "worker.") {
-		w := cfg.Worker.System.Web.Auth
-		return config.Auth{Enabled: w.Enabled, APIKeyHeader: w.APIKeyHeader, Credentials: w.Credentials, ProtectedRoutes: w.ProtectedRoutes}
+		return config.Auth(cfg.Worker.System.Web.Auth)
 	}
 	return cfg.Orchestration.System.Web.Auth
 }

@@ -88,7 +88,12 @@ func (s *keySet) find(ctx context.Context, id string) ([]signingkey.Key, error) 
 		return found, nil
 	}
 	// Who has keys that may still be used need not wait for somebody else's fetch.
-	s.fetch(ctx, len(found) == 0)
+	if busy := s.fetch(ctx); busy != nil && len(found) == 0 {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+		}
+	}
 	keys, _, err = s.current()
 	return named(keys, id), err
 }
@@ -119,26 +124,20 @@ func (s *keySet) current() (keys []signingkey.Key, age time.Duration, err error)
 }
 
 // fetch fetches the keys, unless that was tried a moment ago. Where a fetch is
-// under way it waits for that one, if asked to. A request that goes away does
+// under way it returns what is closed at its end. A request that goes away does
 // not end it: others need the keys too.
-func (s *keySet) fetch(ctx context.Context, wait bool) {
+func (s *keySet) fetch(ctx context.Context) (busy <-chan struct{}) {
 	s.mu.Lock()
 	if busy := s.busy; busy != nil {
 		s.mu.Unlock()
-		if wait {
-			select {
-			case <-busy:
-			case <-ctx.Done():
-			}
-		}
-		return
+		return busy
 	}
 	if !s.tried.IsZero() && s.now().Sub(s.tried) < fetchPause {
 		s.mu.Unlock()
-		return
+		return nil
 	}
-	busy := make(chan struct{})
-	s.busy, s.tried = busy, s.now()
+	ended := make(chan struct{})
+	s.busy, s.tried = ended, s.now()
 	s.mu.Unlock()
 
 	keys, err := s.get(context.WithoutCancel(ctx))
@@ -151,7 +150,8 @@ func (s *keySet) fetch(ctx context.Context, wait bool) {
 		s.keys, s.fetched = keys, s.now()
 	}
 	s.busy = nil
-	close(busy)
+	close(ended)
+	return nil
 }
 
 func (s *keySet) get(ctx context.Context) ([]signingkey.Key, error) {

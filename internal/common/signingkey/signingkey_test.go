@@ -57,7 +57,7 @@ func TestUnfitKeys(t *testing.T) {
 		der, err := x509.MarshalPKIXPublicKey(key)
 		return block("PUBLIC KEY", der, err)
 	}
-	short, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // it is to be refused
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

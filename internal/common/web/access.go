@@ -101,7 +101,7 @@ func newCORS(c config.CORS) *cors.Cors {
 // enter passes a request on that may come in.
 func (a *API) enter(w http.ResponseWriter, r *http.Request) {
 	g := a.inForce(r.Context())
-	protect(w.Header(), g.tls.Enabled)
+	protect(w.Header(), &g.tls)
 	if g.cors != nil {
 		g.cors.HandlerFunc(w, r)
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
@@ -132,13 +132,13 @@ func (a *API) known(w http.ResponseWriter, r *http.Request, pattern string) (*ht
 
 // protect sets headers that keep browsers from making more of an answer than
 // there is in it. Pages that need more set their own.
-func protect(h http.Header, encrypted bool) {
+func protect(h http.Header, t *config.TLS) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	if encrypted {
+	if t.Enabled {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 }

@@ -313,31 +313,40 @@ func TestTLS(t *testing.T) {
 	live := liveConfig(t, fmt.Sprintf("[orchestration.system.web.tls]\nenabled = true\ncert_path = '%s'\nkey_path = '%s'", certPath, keyPath), nil)
 	var log logBuffer
 	address, stop := start(t, newAPI(guarded(&log, live)))
-	get := func(scheme string, trust *x509.CertPool, most uint16) (*http.Response, error) {
+	type answered struct {
+		status int
+		strict string // Strict-Transport-Security
+		serial int64  // of the certificate
+	}
+	get := func(scheme string, trust *x509.CertPool, most uint16) (got answered, err error) {
 		t.Helper()
-		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MaxVersion: most}, DisableKeepAlives: true} //nolint:gosec // old versions are to be refused
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MaxVersion: most}, DisableKeepAlives: true}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+address+"/openapi.json", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		response, err := (&http.Client{Transport: transport}).Do(r)
-		if err == nil {
-			response.Body.Close()
+		if err != nil {
+			return got, err
 		}
-		return response, err
+		response.Body.Close()
+		got.status, got.strict = response.StatusCode, response.Header.Get("Strict-Transport-Security")
+		if response.TLS != nil {
+			got.serial = response.TLS.PeerCertificates[0].SerialNumber.Int64()
+		}
+		return got, nil
 	}
-	response, err := get("https", pool, 0)
-	if err != nil || response.StatusCode != http.StatusOK || response.Header.Get("Strict-Transport-Security") == "" {
-		t.Fatalf("got %+v, %v", response, err)
+	if got, err := get("https", pool, 0); err != nil || got.status != http.StatusOK || got.strict == "" {
+		t.Fatalf("got %+v, %v", got, err)
 	}
-	if response, err := get("http", nil, 0); err == nil && response.StatusCode == http.StatusOK {
+	if got, err := get("http", nil, 0); err == nil && got.status == http.StatusOK {
 		t.Error("it answers without encryption")
 	}
 	if _, err := get("https", pool, tls.VersionTLS11); err == nil {
 		t.Error("it speaks TLS 1.1")
 	}
 	next := testcert.Write(t, certPath, keyPath, 2)
-	if response, err := get("https", next, 0); err != nil || response.TLS.PeerCertificates[0].SerialNumber.Int64() != 2 {
+	if got, err := get("https", next, 0); err != nil || got.serial != 2 {
 		t.Errorf("the new certificate: %v", err)
 	}
 	if _, err := get("https", pool, 0); err == nil {

@@ -59,7 +59,7 @@ func (a *API) Serve(ctx context.Context, ready func(address string)) error {
 		a.shutDown(context.WithoutCancel(ctx), server, cancelRequests)
 	})
 	ready(listener.Addr().String())
-	if err := a.accept(server, listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := a.accept(server, listener); !errors.Is(err, http.ErrServerClosed) { //nolint:contextcheck // handshakes have a context of their own
 		return fmt.Errorf("serve HTTP on %s: %w", listener.Addr(), err)
 	}
 	return nil
