@@ -14,6 +14,7 @@ import (
 	tasker "github.com/tasker-systems/tasker-go"
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/messaging"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/registry"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
@@ -27,6 +28,7 @@ import (
 const (
 	stalenessJob = "staleness"
 	remindJob    = "dlq_reminder"
+	sampleJob    = "metrics"
 	archiveJob   = "archive"
 	registryJob  = "registry"
 	brokerJob    = "broker_messages"
@@ -47,6 +49,9 @@ type housekeeper struct {
 	recall  func(namespace string)
 	letters *dlq.Keeper
 	teller  *teller
+	names   messaging.Names
+	counts  keeperMetrics
+	sampler *sampler                   // nil: metrics are off
 	looker  func() *staleness.Detector // for people who look how tasks stand
 	jobs    []job
 	failed  *eventsystem.Signal // raised when tasks may have failed
@@ -68,7 +73,7 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 	h := &housekeeper{
 		pool: sys.Pool, log: sys.Log, process: sys.Process, failed: failed, teller: newTeller(sys),
 		recall:  func(namespace string) { sys.Notifier.Wake(sys.Names.RecallsChannel(namespace)) },
-		letters: dlq.New(sys.Pool, cfg.DLQ), hold: hold,
+		letters: dlq.New(sys.Pool, cfg.DLQ), names: sys.Names, counts: newKeeperMetrics(sys.Metrics), hold: hold,
 		rest: cfg.EventSystems.TaskReadiness.Timing.FallbackPollingInterval.Duration(),
 	}
 	stale, section := cfg.StalenessDetection, sectionOf(sys, cfg)
@@ -82,6 +87,11 @@ func newHousekeeper(sys *system.Context, cfg *config.Orchestration, failed *even
 		dropped, err := postgres.DropWorkers(ctx, sys.Pool, registry.Kept)
 		return map[string]any{"dropped": dropped}, err
 	})
+	if sys.Metrics != nil {
+		h.sampler = newSampler(sys.Metrics)
+		interval := sys.Common.Telemetry.Metrics.CollectionInterval.Duration()
+		add(sampleJob, interval, func(ctx context.Context) (any, error) { return h.sampleOnce(ctx, interval) })
+	}
 	if stale.Enabled {
 		detector := staleness.New(sys.Pool, sys.Names, stale, cfg.DLQ)
 		add(stalenessJob, stale.DetectionInterval.Duration(), func(ctx context.Context) (any, error) {
@@ -209,7 +219,9 @@ func (h *housekeeper) keep(ctx context.Context, stop context.CancelCauseFunc, na
 
 // detect looks for stale tasks and says what it found.
 func (h *housekeeper) detect(ctx context.Context, detector *staleness.Detector) (any, error) {
+	began := time.Now()
 	report, err := detector.Run(ctx)
+	h.counts.detected(ctx, time.Since(began), report, err)
 	actions := map[staleness.Action]int{}
 	for i := range report.Stale {
 		f := &report.Stale[i]
@@ -239,7 +251,10 @@ func (h *housekeeper) remind(ctx context.Context, channel string) (any, error) {
 
 // archive moves old tasks out of the way.
 func (h *housekeeper) archive(ctx context.Context, archiver *archive.Archiver) (any, error) {
+	began := time.Now()
 	moved, err := archiver.Run(ctx)
+	h.counts.archiving.Record(ctx, time.Since(began).Seconds())
+	h.counts.archived.Add(ctx, int64(moved.Tasks))
 	if moved.Tasks > 0 {
 		h.log.InfoContext(ctx, "tasks archived", "tasks", moved.Tasks, "steps", moved.Steps)
 	}
@@ -262,6 +277,7 @@ func (h *housekeeper) examine(ctx context.Context) {
 // entered says which tasks have been set aside.
 func (h *housekeeper) entered(ctx context.Context, all []postgres.Entered) {
 	for _, e := range all {
+		h.counts.letters.Add(ctx, 1, e.Namespace, string(e.Reason))
 		h.log.WarnContext(ctx, "task set aside in the dead letter queue", "entry_id", e.Entry, "task_id", e.Task,
 			"template", e.Name, "namespace", e.Namespace, "state", e.State, "reason", e.Reason)
 	}

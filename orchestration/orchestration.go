@@ -203,7 +203,7 @@ func useBroker(sys *system.Context, p *processor, door *doorkeeper, reports *eve
 func webDeps(sys *system.Context) web.Deps {
 	return web.Deps{
 		DB: sys.Pool, Catalog: sys.Catalog, Names: sys.Names, Notifier: sys.Notifier, Config: sys.Config,
-		Metrics: sys.Metrics, Tracer: sys.Tracer, Log: sys.Log,
+		Metrics: sys.Metrics, Door: sys.Door(), Log: sys.Log,
 		Breaker: sys.Breakers.Of(breakers.Web), Overload: sys.Usage.Overload,
 	}
 }

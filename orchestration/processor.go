@@ -32,6 +32,7 @@ const coalesced = 50
 type processor struct {
 	db       postgres.Pool
 	tracer   *telemetry.Tracer
+	counts   batchMetrics
 	catalog  *catalog.Catalog
 	names    messaging.Names
 	notifier *eventsystem.Notifier
@@ -61,7 +62,7 @@ type processor struct {
 
 func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.Line) *processor {
 	p := &processor{
-		db: sys.Pool, tracer: sys.Tracer, catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
+		db: sys.Pool, tracer: sys.Tracer, counts: newBatchMetrics(sys.Metrics), catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, teller: newTeller(sys), settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
 		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
@@ -237,6 +238,9 @@ func (p *processor) applyGroup(ctx context.Context, entry *catalog.Entry, group 
 		runner.Run(namespace, applied.HandedOff, began)
 	}
 	p.after(ctx, entry, batch, applied)
+	p.counts.count(ctx, &batch, &applied, p.templateNames(ctx, len(group), func(i int) (task, template uuid.UUID) {
+		return group[i].Step.Task, group[i].Step.Template
+	}))
 	p.counted(known, applied.Events)
 	return nil
 }
@@ -384,6 +388,7 @@ func (p *processor) after(ctx context.Context, entry *catalog.Entry, batch postg
 // claims are fenced.
 func (p *processor) apply(ctx context.Context, batch postgres.Batch) (applied postgres.Applied, err error) {
 	var refusal error
+	began := time.Now()
 	err = p.ops.Do(ctx, "apply results", func(ctx context.Context) (err error) {
 		applied, err = postgres.Apply(ctx, p.db, batch)
 		switch {
@@ -395,6 +400,7 @@ func (p *processor) apply(ctx context.Context, batch postgres.Batch) (applied po
 		}
 		return err
 	})
+	p.counts.applying.Record(ctx, time.Since(began).Seconds(), batch.Namespace)
 	switch {
 	case refusal != nil:
 		return postgres.Applied{}, refusal

@@ -20,6 +20,7 @@ import (
 	"github.com/tasker-systems/tasker-go/internal/common/messaging/rabbitmq"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/system"
+	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 	"github.com/tasker-systems/tasker-go/orchestration/internal/dlq"
 )
 
@@ -44,6 +45,7 @@ type reconciler struct {
 	hinted   hint         // taken from there, and not dealt with
 	swept    atomic.Int64 // when the last pass succeeded, in Unix nanoseconds; 0: not yet
 	overdue  atomic.Int64 // how long after that the next one should have, in nanoseconds
+	repaired *telemetry.Counter
 }
 
 func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *eventsystem.Signal) *reconciler {
@@ -55,6 +57,8 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 			Behind(sys.Breakers.Of(breakers.TaskReadiness)),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 		hints: newHints(sys, cfg.Channels.TaskReadiness.EventChannel),
+
+		repaired: newKeeperMetrics(sys.Metrics).repaired,
 	}
 }
 
@@ -233,6 +237,7 @@ func (r *reconciler) steps(ctx context.Context, namespace string, q postgres.Ste
 	if err != nil {
 		return err
 	}
+	r.repaired.Add(ctx, int64(sent), "steps")
 	if sent > 0 {
 		r.log.WarnContext(ctx, "steps had lost their messages; sent new ones", "namespace", namespace, "steps", sent)
 	}
@@ -282,6 +287,7 @@ func (r *reconciler) results(ctx context.Context, rest postgres.Rest) error {
 	if err != nil {
 		return err
 	}
+	r.repaired.Add(ctx, int64(sent), "results")
 	if sent > 0 {
 		r.log.WarnContext(ctx, "reported steps had lost their messages; sent new ones", "steps", sent)
 	}
@@ -310,6 +316,7 @@ func (r *reconciler) unsettled(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.repaired.Add(ctx, int64(len(tasks)), "tasks")
 		r.log.WarnContext(ctx, "tasks had stopped; evaluating them anew", "namespace", namespace, "tasks", len(tasks))
 		err = r.do(ctx, "evaluate tasks anew", func(ctx context.Context) error {
 			return r.teller.around(ctx, tasks, func() error { return postgres.Settle(ctx, r.pool, queue, tasks) })

@@ -173,6 +173,9 @@ func (p *processor) tryReports(ctx context.Context, queue string, entry *catalog
 	traced.end(applied, err)
 	if err == nil {
 		p.after(ctx, entry, batch, applied)
+		p.counts.count(ctx, &batch, &applied, p.templateNames(ctx, len(group), func(i int) (task, template uuid.UUID) {
+			return group[i].Task, group[i].Template
+		}))
 	}
 	return err
 }

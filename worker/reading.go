@@ -120,6 +120,7 @@ func (r *runner) claim(ctx context.Context, sp *space) {
 		began := time.Now()
 		steps, err := r.claimSteps(ctx, sp, how, n)
 		r.slots.release(n - len(steps))
+		r.counts.claim(ctx, sp.namespace, time.Since(began), steps)
 		r.pass(event{space: sp, lease: how.lease, since: began}, steps)
 		switch {
 		case err != nil && ctx.Err() == nil:

@@ -110,6 +110,7 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 			held++
 		}
 	}
+	began := time.Now()
 	var stored []int
 	var refusal error
 	err := r.ops.Do(ctx, "store results", func(ctx context.Context) (err error) {
@@ -132,6 +133,7 @@ func (p *reporter) store(ctx context.Context, queue string, group []outcome.Outc
 	if late := len(reports) - len(stored); late > 0 {
 		r.log.InfoContext(ctx, "results came after their claim was lost and change nothing", "queue", queue, "results", late)
 	}
+	r.counts.report(ctx, queue, time.Since(began), len(stored))
 	r.Applied(group)
 	r.slots.release(held)
 	p.announcer.announce(group, stored)

@@ -42,6 +42,7 @@ type runner struct {
 	listener *eventsystem.Listener // nil: the worker polls
 	governor *governor
 	finished *stepStats
+	counts   workMetrics
 	queues   chan struct{} // one taken per queue that is read
 	inlets   inlets
 	sink     func(outcome.Outcome)
@@ -105,6 +106,7 @@ func newRunner(ctx context.Context, sys *system.Context, cfg *config.Worker, han
 		moreSpaces: make(chan struct{}, 1),
 	}
 	r.reads, r.sweeps = r.ops.Behind(sys.Messaging()), r.ops.Behind(sys.Breakers.Of(breakers.TaskReadiness))
+	r.counts = newWorkMetrics(sys.Metrics, r.slots)
 	r.handlers, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if r.listens() {
 		r.listener = sys.Listener(r.signals(), listening(cfg))
@@ -202,10 +204,12 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 		return
 	}
 	ctx, traced := r.trace(ctx, entry, &claimed)
+	template := [2]string{entry.Template.Namespace, entry.Template.Name}
 	job, failure := r.job(entry, claimed)
 	attempt := events.Attempt{Entry: entry, Claimed: &claimed, Step: job.Step}
 	if failure != nil {
 		traced.end(failure)
+		r.counts.attempt(ctx, &claimed, template, 0, failure)
 		r.deliver(ctx, outcome.Outcome{Step: claimed, Queue: sp.queue, Failure: failure, Slot: true, Trace: traced.carried}, attempt)
 		return
 	}
@@ -213,7 +217,9 @@ func (r *runner) execute(ctx context.Context, sp *space, claimed postgres.Claime
 	began := time.Now()
 	delivered := make(chan bool, 1) // whether the outcome took the slot along
 	job.Done = func(result json.RawMessage, failure *outcome.Failure) {
-		r.finished.record(time.Since(began), failure)
+		took := time.Since(began)
+		r.finished.record(took, failure)
+		r.counts.attempt(ctx, &claimed, template, took, failure)
 		traced.end(failure)
 		inTime := failure == nil || failure.Kind != outcome.HandlerTimeout
 		delivered <- inTime

@@ -89,6 +89,7 @@ func Defer(ctx context.Context, db postgres.DB, d Door, requests []Request) (Acc
 type Door struct {
 	Catalog *catalog.Catalog
 	Tracer  *telemetry.Tracer // nil: tasks are not traced
+	Metrics Metrics
 }
 
 // Accept creates tasks: all of them or, when one is invalid, none. Every
@@ -125,10 +126,12 @@ func (d Door) accept(ctx context.Context, db postgres.DB, requests []Request, st
 	for i := range accepted.IDs {
 		accepted.IDs[i] = taskid.New()
 	}
+	began := time.Now()
 	creating := d.trace(ctx, &accepted, requests, entries)
 	batch := accepted.group(entries, requests, extras{keys, identities, creating.stored}, stage)
 	existing, err := postgres.CreateTasks(ctx, db, batch)
 	creating.end(existing, err)
+	d.Metrics.count(ctx, began, accepted.IDs, entries, existing, err)
 	if err != nil {
 		if postgres.IsDataError(err) {
 			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))

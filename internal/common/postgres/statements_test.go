@@ -138,6 +138,10 @@ func statements() map[string]string {
 		"refuseLettersSQL":          refuseLettersSQL(testQueue),
 		"takeInitializingSQL":       takeInitializingSQL,
 		"tasksByNamespaceSQL":       tasksByNamespaceSQL,
+		"sampleDeadLettersSQL":      sampleDeadLettersSQL,
+		"sampleGatedSQL":            sampleGatedSQL,
+		"sampleQueuesSQL":           sampleQueuesSQL([]string{testQueue, testResults}),
+		"sampleTasksSQL":            sampleTasksSQL,
 		"sendRootsSQL":              sendRootsSQL(testQueue, created),
 		"sentinelSQL":               sentinelSQL,
 		"setSentinelSQL":            setSentinelSQL,
@@ -162,6 +166,7 @@ var notPrepared = []string{
 // seldom are the statements that look at whole tables or that nobody waits for;
 // the plans of all others must not depend on the size of a table.
 var seldom = []string{
+	"sampleDeadLettersSQL", "sampleGatedSQL", "sampleQueuesSQL", "sampleTasksSQL", // metrics, with the planner of its own
 	"countSelectedSQL", "listSelectedSQL", // bulk operations, with the planner of its own
 	"findSQL",                             // after a crash of the server
 	"redispatchSQL", "redispatchStepsSQL", // the same of the broker

@@ -55,6 +55,8 @@ type Context struct {
 	Breakers *breakers.Set     // nil: none
 	Usage    *resources.Gauge  // of memory, processors, connections and channels
 	Log      *slog.Logger
+
+	intake intake.Metrics
 }
 
 // Open connects to the database that cfg describes. It changes nothing there
@@ -85,7 +87,7 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 	}
 	monitor := channels.NewMonitor(cfg.Channels.OverflowPolicy, log)
 	bus := publisher.New(cfg.Channels, cfg.Queues.PGMQ.ShutdownTimeout.Duration(), monitor, log)
-	return &Context{
+	c := &Context{
 		Process:  process,
 		Common:   cfg,
 		Pool:     pool,
@@ -101,11 +103,16 @@ func Open(ctx context.Context, cfg config.Common, log *slog.Logger) (*Context, e
 		Breakers: breakers.New(cfg.CircuitBreakers, postgres.IsUnavailable, metrics, log),
 		Usage:    resources.New(cfg, monitor, func() resources.Pool { return usageOf(pool.Stat()) }, metrics, log),
 		Log:      log,
-	}, nil
+		intake:   intake.NewMetrics(metrics),
+	}
+	c.measurePool()
+	c.measureChannels()
+	c.measureEvents()
+	return c, nil
 }
 
 func measure(ctx context.Context, cfg config.Common, process uuid.UUID, log *slog.Logger) (*telemetry.Metrics, *telemetry.Tracer, error) {
-	p := telemetry.Process{Name: cfg.System.ProcessName, Instance: process.String(), Environment: cfg.Environment}
+	p := telemetry.Process{Name: cfg.System.ProcessName, Instance: process.String(), Environment: cfg.Environment, Log: log}
 	metrics, err := telemetry.New(cfg.Telemetry, p)
 	if err != nil {
 		return nil, nil, err
@@ -115,7 +122,9 @@ func measure(ctx context.Context, cfg config.Common, process uuid.UUID, log *slo
 }
 
 // Door is what tasks come in by.
-func (c *Context) Door() intake.Door { return intake.Door{Catalog: c.Catalog, Tracer: c.Tracer} }
+func (c *Context) Door() intake.Door {
+	return intake.Door{Catalog: c.Catalog, Tracer: c.Tracer, Metrics: c.intake}
+}
 
 // UseEvents adds the subscribers and publishers of the program, which may be nil,
 // before Run: for each subscriber buffer events may wait, and the ids of so many
@@ -176,9 +185,11 @@ func (c *Context) Follow(p config.Provider) {
 	}
 }
 
-// Close sends the spans that wait, for no longer than a few seconds, and closes
-// the connections. Everything that uses them must have ended.
+// Close pushes metrics a last time, sends the spans that wait, each for no longer
+// than a few seconds, and closes the connections. Everything that uses them must
+// have ended.
 func (c *Context) Close() {
+	c.Metrics.Close()
 	c.Tracer.Close()
 	if c.Broker != nil {
 		c.Broker.Close()

@@ -8,6 +8,7 @@ package taskid
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -27,6 +28,11 @@ func New() uuid.UUID {
 func Step(task uuid.UUID, ordinal int32) uuid.UUID {
 	binary.BigEndian.PutUint16(task[14:], uint16(ordinal)) //nolint:gosec // the caller keeps ordinals in range
 	return task
+}
+
+// Created is when the id of a task was made, to the millisecond.
+func Created(task uuid.UUID) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(task[:8]) >> 16)) //nolint:gosec // 48 bits
 }
 
 // Split is the inverse of [Step].

@@ -1,4 +1,5 @@
-// Package telemetry keeps what a process measures and serves it to Prometheus.
+// Package telemetry keeps what a process measures, serves it to Prometheus and
+// pushes it; it makes traces, and has logs say what they are about.
 //
 // A part declares its metrics when it is made, from the [*Metrics] that it is
 // given, and keeps them:
@@ -16,7 +17,9 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +38,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 	meter    metric.Meter
+	provider *sdk.MeterProvider
 }
 
 // A Process says whose metrics and traces these are.
@@ -42,10 +46,13 @@ type Process struct {
 	Name        string // common.system.process_name
 	Instance    string // tells processes of one name apart
 	Environment config.Environment
+	Log         *slog.Logger // is told what cannot be exported; nil: nobody is
 }
 
 // New returns the metrics of a process, nil if the configuration turns them off.
-// Those of the Go runtime and of the operating system's process are among them.
+// Those of the Go runtime and of the operating system's process are among those
+// served. Where the configuration has an endpoint the others are pushed there, each
+// collection_interval_seconds. Close the metrics at the end of the process.
 func New(cfg config.Telemetry, p Process) (*Metrics, error) {
 	if !cfg.Enabled || !cfg.Metrics.Enabled {
 		return nil, nil //nolint:nilnil // nil measures nothing
@@ -56,8 +63,27 @@ func New(cfg config.Telemetry, p Process) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up metrics: %w", err)
 	}
-	provider := sdk.NewMeterProvider(sdk.WithReader(exporter), sdk.WithResource(p.resource()))
-	return &Metrics{registry: registry, meter: provider.Meter(scope)}, nil
+	options := []sdk.Option{sdk.WithReader(exporter), sdk.WithResource(p.resource())}
+	if endpoint := cfg.Metrics.ExportEndpoint; endpoint != "" {
+		log := p.Log
+		if log == nil {
+			log = slog.New(slog.DiscardHandler)
+		}
+		options = append(options, sdk.WithReader(sdk.NewPeriodicReader(pusher{newUploader(endpoint, "metrics", log)},
+			sdk.WithInterval(cfg.Metrics.CollectionInterval.Duration()))))
+	}
+	provider := sdk.NewMeterProvider(options...)
+	return &Metrics{registry: registry, meter: provider.Meter(scope), provider: provider}, nil
+}
+
+// Close pushes a last time, for no longer than a few seconds.
+func (m *Metrics) Close() {
+	if m == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	_ = m.provider.Shutdown(ctx) // what is not pushed is lost, as ever
 }
 
 // resource is the process in the words of OpenTelemetry.

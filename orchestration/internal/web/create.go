@@ -132,7 +132,7 @@ func (s *service) accept(ctx context.Context, asked []TaskRequest, where func(ta
 		}
 		requests[i] = asked[i].request()
 	}
-	accepted, err := intake.Accept(ctx, s.DB, s.door(), requests)
+	accepted, err := intake.Accept(ctx, s.DB, s.Door, requests)
 	if err != nil {
 		return intake.Accepted{}, locate(err, where)
 	}

@@ -193,7 +193,7 @@ type triggerOutput struct {
 }
 
 func (s *service) triggerSchedule(ctx context.Context, in *scheduleInput) (*triggerOutput, error) {
-	accepted, err := schedules.Trigger(ctx, s.DB, s.door(), in.Name)
+	accepted, err := schedules.Trigger(ctx, s.DB, s.Door, in.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ type Deps struct {
 	Checks   []health.Check     // of what else runs in the role
 	Config   config.Provider    // what /config tells
 	Metrics  *telemetry.Metrics // nil when they are off
-	Tracer   *telemetry.Tracer  // nil when traces are off
+	Door     intake.Door        // what tasks come in by
 	Log      *slog.Logger
 
 	Breaker  *breakers.Breaker // before the database; nil: none
@@ -122,9 +122,6 @@ type service struct {
 	changes  broadcast
 	stopping <-chan struct{} // closed when waiting requests should answer and go
 }
-
-// door is what tasks come in by.
-func (s *service) door() intake.Door { return intake.Door{Catalog: s.Catalog, Tracer: s.Tracer} }
 
 // codeOf names the errors that are the caller's, or nobody's.
 func codeOf(err error) web.Code {

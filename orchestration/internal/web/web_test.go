@@ -89,6 +89,7 @@ func startServerWith(t *testing.T, overlay string, change func(*web.Deps, *confi
 		Resting: func(context.Context, int) ([]web.RestingTask, error) {
 			return []web.RestingTask{{Name: "diamond", Minutes: 51, Limit: 60, Cause: "rest", Health: "warning"}}, nil
 		},
+		Door: intake.Door{Catalog: catalog.New(pool, names, config.Test, cfg.Common.TaskTemplates)},
 		ArchiveNow: func(ctx context.Context) (bool, error) {
 			return cfg.Orchestration.Archive.Enabled, postgres.AskForJob(ctx, pool, "archive")
 		},
