@@ -2,13 +2,18 @@ package orchestration
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tasker-systems/tasker-go/config"
 	"github.com/tasker-systems/tasker-go/internal/common/eventsystem"
+	"github.com/tasker-systems/tasker-go/internal/common/handoff"
 	"github.com/tasker-systems/tasker-go/internal/common/health"
+	"github.com/tasker-systems/tasker-go/internal/eventtest"
 	"github.com/tasker-systems/tasker-go/internal/liveness"
 )
 
@@ -67,5 +72,35 @@ func TestReconcilerTellsItsAge(t *testing.T) {
 	r.overdue.Store(0)
 	if status, said := r.look(t.Context()); status != health.Degraded || !strings.HasPrefix(said, "the last pass ended") {
 		t.Errorf("%s: %s", status, said)
+	}
+}
+
+// TestSlowOperationsAreLogged: those that take 100 ms or longer, where
+// performance logging is on.
+func TestSlowOperationsAreLogged(t *testing.T) {
+	t.Parallel()
+	liveness.Covers(t, "orchestration.system.enable_performance_logging")
+	for _, on := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var cfg config.Orchestration
+			cfg.System.EnablePerformanceLogging = on
+			for _, events := range []*config.EventSystem{&cfg.EventSystems.Orchestration, &cfg.EventSystems.TaskReadiness} {
+				events.Timing.ProcessingTimeout = 30
+			}
+			sys := stranded(t)
+			log := eventtest.NewLog()
+			sys.Log = slog.New(log)
+			for _, ops := range []*eventsystem.Operator{newProcessor(sys, &cfg, handoff.New(0, 0)).reads, newReconciler(sys, &cfg, eventsystem.NewSignal()).ops} {
+				for _, took := range []time.Duration{99 * time.Millisecond, 100 * time.Millisecond} {
+					if err := ops.Do(t.Context(), "count", func(context.Context) error { <-time.After(took); return nil }); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			slow := strings.Count(strings.Join(log.Lines(), "\n"), "slow operation")
+			if want := map[bool]int{true: 2}[on]; slow != want {
+				t.Errorf("enable_performance_logging = %t: %d operations are logged, want %d: %q", on, slow, want, log.Lines())
+			}
+		})
 	}
 }

@@ -65,7 +65,7 @@ func newProcessor(sys *system.Context, cfg *config.Orchestration, line *handoff.
 		db: sys.Pool, tracer: sys.Tracer, counts: newBatchMetrics(sys.Metrics), catalog: sys.Catalog, names: sys.Names, notifier: sys.Notifier, log: sys.Log,
 		router: sys.Events, teller: newTeller(sys), settled: func() {}, process: sys.Process, lease: cfg.EventSystems.Orchestration.Timing.VisibilityTimeout.Duration(),
 		line: line, backoff: backoffOf(sys, cfg), events: cfg.EventSystems.Orchestration,
-		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log),
+		ops:     eventsystem.NewOperator(cfg.EventSystems.Orchestration, 0, sys.Log).LogSlow(cfg.System.EnablePerformanceLogging),
 		retries: sys.Common.Queues.PGMQ.MaxRetries,
 		empty:   sys.Common.Queues.PGMQ.PollInterval.Duration(),
 		limit:   sys.Common.Queues.MaxBatchSize,

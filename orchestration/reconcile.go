@@ -54,6 +54,7 @@ func newReconciler(sys *system.Context, cfg *config.Orchestration, reports *even
 		backoff: backoffOf(sys, cfg), events: cfg.EventSystems.TaskReadiness,
 		letters: dlq.New(sys.Pool, cfg.DLQ), teller: newTeller(sys),
 		ops: eventsystem.NewOperator(cfg.EventSystems.TaskReadiness, max(1, sys.Common.Database.Pool.MaxConnections/4), sys.Log).
+			LogSlow(cfg.System.EnablePerformanceLogging).
 			Behind(sys.Breakers.Of(breakers.TaskReadiness)),
 		lease: cfg.EventSystems.TaskReadiness.Timing.VisibilityTimeout.Duration(),
 		hints: newHints(sys, cfg.Channels.TaskReadiness.EventChannel),

@@ -21,6 +21,19 @@ type Operator struct {
 	cfg     config.EventSystem
 	slots   chan struct{} // one taken per operation in progress
 	breaker *breakers.Breaker
+	slow    time.Duration // tries that take as long are logged; 0: none
+}
+
+// Slow is how long a try of an operation takes that performance logging tells of.
+const Slow = 100 * time.Millisecond
+
+// LogSlow has tries logged that take [Slow] or longer, if on says so. Call it
+// before the operator is used.
+func (o *Operator) LogSlow(on bool) *Operator { //nolint:revive // a setting
+	if on {
+		o.slow = Slow
+	}
+	return o
 }
 
 // NewOperator returns an operator that does up to max_concurrent_operations at
@@ -65,7 +78,7 @@ func (o *Operator) Do(ctx context.Context, what string, do func(ctx context.Cont
 func (o *Operator) Try(ctx context.Context, what string, retries int, do func(ctx context.Context) error) error {
 	began := time.Now()
 	for failures := 1; ; failures++ {
-		err := o.once(ctx, do)
+		err := o.once(ctx, what, do)
 		if err == nil {
 			return nil
 		}
@@ -95,7 +108,7 @@ func (o *Operator) Pause() time.Duration {
 	return o.cfg.Processing.Backoff.MaxDelay.Duration()
 }
 
-func (o *Operator) once(ctx context.Context, do func(ctx context.Context) error) error {
+func (o *Operator) once(ctx context.Context, what string, do func(ctx context.Context) error) error {
 	o.slots <- struct{}{} // others give theirs back within their deadline
 	defer func() { <-o.slots }()
 	done, err := o.breaker.Allow()
@@ -107,6 +120,10 @@ func (o *Operator) once(ctx context.Context, do func(ctx context.Context) error)
 	began := time.Now()
 	err = do(ctx)
 	done(err)
-	o.Record(time.Since(began), err)
+	took := time.Since(began)
+	o.Record(took, err)
+	if o.slow > 0 && took >= o.slow {
+		o.log.InfoContext(ctx, "slow operation", "operation", what, "took", took, "error", err)
+	}
 	return err
 }
