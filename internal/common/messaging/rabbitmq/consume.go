@@ -63,34 +63,54 @@ func (c *Consumer) consume(ctx context.Context) (received bool, err error) {
 	if err := c.broker.Declare(ctx, c.queue); err != nil { // it may be gone with the broker's data
 		return false, err
 	}
-	ch, err := conn.Channel()
+	ch, err := c.broker.channel(ctx, conn)
 	if err != nil {
 		return false, err
 	}
-	defer ch.Close()
-	defer context.AfterFunc(ctx, func() { _ = ch.Close() })() // which ends the deliveries
+	defer func() { _ = c.broker.ask(ctx, conn, ch.Close) }() // what it does not answer goes with the connection
 	ended := ch.NotifyClose(make(chan *amqp.Error, 1))
-	if err := ch.Qos(c.prefetch, 0, false); err != nil {
-		return false, err
-	}
-	deliveries, err := ch.ConsumeWithContext(context.WithoutCancel(ctx), c.queue, "", false, false, false, false, nil)
+	started := make(chan (<-chan amqp.Delivery), 1)
+	err = c.broker.ask(ctx, conn, func() error {
+		if err := ch.Qos(c.prefetch, 0, false); err != nil {
+			return err
+		}
+		deliveries, err := ch.ConsumeWithContext(context.WithoutCancel(ctx), c.queue, "", false, false, false, false, nil)
+		started <- deliveries
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
 	c.begin(ch)
 	defer c.begin(nil)
-	for d := range deliveries {
-		received = true
-		c.mu.Lock()
-		c.open[d.DeliveryTag] = struct{}{}
-		c.waiting = append(c.waiting, Delivery{ID: d.MessageId, Body: d.Body, Headers: d.Headers, tag: d.DeliveryTag, ch: ch})
-		c.mu.Unlock()
-		c.arrived()
+	if received = c.receive(ctx, ch, <-started); ctx.Err() != nil {
+		return received, ctx.Err()
 	}
 	if err := <-ended; err != nil {
 		return received, err
 	}
 	return received, amqp.ErrClosed
+}
+
+// receive takes in deliveries until there are no more, or ctx ends, and reports
+// whether there were any.
+func (c *Consumer) receive(ctx context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery) (received bool) {
+	for {
+		select {
+		case d, open := <-deliveries:
+			if !open {
+				return received
+			}
+			received = true
+			c.mu.Lock()
+			c.open[d.DeliveryTag] = struct{}{}
+			c.waiting = append(c.waiting, Delivery{ID: d.MessageId, Body: d.Body, Headers: d.Headers, tag: d.DeliveryTag, ch: ch})
+			c.mu.Unlock()
+			c.arrived()
+		case <-ctx.Done():
+			return received
+		}
+	}
 }
 
 // begin begins with a channel: what another one brought comes again.

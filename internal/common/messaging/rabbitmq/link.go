@@ -16,9 +16,9 @@ type link struct {
 	direction string
 
 	mu      sync.Mutex
-	conn    *amqp.Connection // nil while there is none
-	blocked string           // why the broker takes nothing now; empty: it does
-	changed chan struct{}    // closed at the next change
+	conn    *session      // nil while there is none
+	blocked string        // why the broker takes nothing now; empty: it does
+	changed chan struct{} // closed at the next change
 }
 
 func newLink(b *Broker, direction string) *link {
@@ -118,7 +118,7 @@ func (l *link) change(do func()) {
 	l.changed = make(chan struct{})
 }
 
-func (l *link) set(conn *amqp.Connection) {
+func (l *link) set(conn *session) {
 	l.change(func() { l.conn, l.blocked = conn, "" })
 }
 
@@ -128,13 +128,13 @@ func (l *link) close() {
 	l.mu.Unlock()
 	l.set(nil)
 	if conn != nil {
-		_ = conn.CloseDeadline(time.Now().Add(time.Second)) // it is given up either way
+		conn.end()
 	}
 }
 
 // get returns the connection; it waits until there is one and the broker takes
 // messages.
-func (l *link) get(ctx context.Context) (*amqp.Connection, error) {
+func (l *link) get(ctx context.Context) (*session, error) {
 	for {
 		l.mu.Lock()
 		conn, blocked, changed := l.conn, l.blocked, l.changed

@@ -29,7 +29,7 @@ func (b *Broker) Await(ctx context.Context) error {
 func (b *Broker) Publish(ctx context.Context, messages []Message) (failed []int, err error) {
 	p, sent, err := b.send(ctx, messages)
 	if err != nil {
-		b.drop(p)
+		b.drop(ctx, p)
 	}
 	for i := range messages {
 		if i >= len(sent) {
@@ -61,33 +61,52 @@ func (b *Broker) send(ctx context.Context, messages []Message) (*publisher, []*a
 	if err != nil {
 		return nil, nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	type batch struct {
+		p    *publisher
+		sent []*amqp.DeferredConfirmation
+	}
+	through := make(chan batch, 1)
+	err = b.ask(ctx, conn, func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		p, sent, err := b.sendOn(conn, messages)
+		through <- batch{p, sent}
+		return err
+	})
+	select {
+	case done := <-through:
+		return done.p, done.sent, err
+	default: // ctx has ended: what became of them is not known
+		return nil, nil, err
+	}
+}
+
+// sendOn sends messages by the publisher of the connection; the caller holds the
+// lock.
+func (b *Broker) sendOn(conn *session, messages []Message) (p *publisher, sent []*amqp.DeferredConfirmation, err error) {
 	if b.publisher == nil || b.publisher.ch.IsClosed() {
 		if b.publisher, err = newPublisher(conn); err != nil {
 			return nil, nil, err
 		}
 	}
-	p := b.publisher
-	sent := make([]*amqp.DeferredConfirmation, 0, len(messages))
 	for _, m := range messages {
-		confirm, err := p.ch.PublishWithDeferredConfirm("", m.Queue, true, false, amqp.Publishing{
+		confirm, err := b.publisher.ch.PublishWithDeferredConfirm("", m.Queue, true, false, amqp.Publishing{
 			ContentType: "application/json", DeliveryMode: amqp.Persistent, MessageId: m.ID, AppId: "tasker", Body: m.Body,
 		})
 		if err != nil {
-			return p, sent, err
+			return b.publisher, sent, err
 		}
 		sent = append(sent, confirm)
 	}
-	return p, sent, nil
+	return b.publisher, sent, nil
 }
 
 // drop gives up a channel that failed; the next batch opens another.
-func (b *Broker) drop(p *publisher) {
+func (b *Broker) drop(ctx context.Context, p *publisher) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p != nil && b.publisher == p {
-		_ = p.ch.Close() // it failed
+		_ = b.ask(ctx, p.conn, p.ch.Close) // it failed
 		b.publisher = nil
 	}
 }
@@ -95,7 +114,8 @@ func (b *Broker) drop(p *publisher) {
 // A publisher is a channel in confirm mode. Messages without a queue come back
 // before their confirm; it remembers which.
 type publisher struct {
-	ch *amqp.Channel
+	conn *session
+	ch   *amqp.Channel
 
 	flush chan chan struct{} // answered once what came back so far is remembered
 	ended chan struct{}
@@ -104,7 +124,7 @@ type publisher struct {
 	back map[string]bool // queue and id
 }
 
-func newPublisher(conn *amqp.Connection) (*publisher, error) {
+func newPublisher(conn *session) (*publisher, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -112,7 +132,7 @@ func newPublisher(conn *amqp.Connection) (*publisher, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, errors.Join(err, ch.Close())
 	}
-	p := &publisher{ch: ch, flush: make(chan chan struct{}), ended: make(chan struct{}), back: map[string]bool{}}
+	p := &publisher{conn: conn, ch: ch, flush: make(chan chan struct{}), ended: make(chan struct{}), back: map[string]bool{}}
 	// Unbuffered: the library hands a return over before it looks at the confirm.
 	go p.remember(ch.NotifyReturn(make(chan amqp.Return)))
 	return p, nil

@@ -97,7 +97,7 @@ func (b *Broker) where() string {
 }
 
 // dial makes one connection.
-func (b *Broker) dial(ctx context.Context, direction string) (*amqp.Connection, error) {
+func (b *Broker) dial(ctx context.Context, direction string) (*session, error) {
 	patience := b.cfg.ConnectionTimeout.Duration()
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
 	defer cancel()
@@ -125,7 +125,7 @@ func (b *Broker) dial(ctx context.Context, direction string) (*amqp.Connection, 
 	if err := raw.SetReadDeadline(time.Now().Add(missed * b.cfg.Heartbeat.Duration())); err != nil {
 		return nil, fmt.Errorf("connect to RabbitMQ at %s: %w", b.where(), errors.Join(err, conn.Close()))
 	}
-	return conn, nil
+	return &session{conn, raw}, nil
 }
 
 // missed is how many heartbeats may be missing before the library gives a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -23,16 +24,23 @@ func (b *Broker) Declare(ctx context.Context, queues ...string) error {
 	if err != nil {
 		return err
 	}
-	ch, err := conn.Channel()
+	ch, err := b.channel(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("declare queues at RabbitMQ: %w", err)
 	}
-	defer ch.Close()
+	return b.ask(ctx, conn, func() error {
+		defer ch.Close()
+		return b.declare(ch, queueType(conn.Connection), queues)
+	})
+}
+
+// declare declares on a channel, which an error ends.
+func (b *Broker) declare(ch *amqp.Channel, kind amqp.Table, queues []string) error {
 	dead := b.names.DeadLetters()
 	if err := ch.ExchangeDeclare(dead, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
 		return b.mismatch("exchange", dead, err)
 	}
-	if _, err := ch.QueueDeclare(dead, true, false, false, false, queueType(conn)); err != nil {
+	if _, err := ch.QueueDeclare(dead, true, false, false, false, kind); err != nil {
 		return b.mismatch("queue", dead, err)
 	}
 	if err := ch.QueueBind(dead, "", dead, false, nil); err != nil {
@@ -42,7 +50,7 @@ func (b *Broker) Declare(ctx context.Context, queues ...string) error {
 		if queue == dead {
 			continue
 		}
-		args := queueType(conn)
+		args := maps.Clone(kind)
 		args["x-dead-letter-exchange"] = dead
 		if args["x-queue-type"] == "quorum" {
 			args["x-delivery-limit"] = deliveryLimit
@@ -85,14 +93,18 @@ func (b *Broker) Ready(ctx context.Context, queue string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	ch, err := conn.Channel()
+	counted := make(chan int, 1)
+	ch, err := b.channel(ctx, conn)
+	if err == nil {
+		err = b.ask(ctx, conn, func() error {
+			defer ch.Close()
+			q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+			counted <- q.Messages
+			return err
+		})
+	}
 	if err != nil {
 		return 0, fmt.Errorf("look at queue %s at RabbitMQ: %w", queue, err)
 	}
-	defer ch.Close()
-	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-	if err != nil {
-		return 0, fmt.Errorf("look at queue %s at RabbitMQ: %w", queue, err)
-	}
-	return q.Messages, nil
+	return <-counted, nil
 }
