@@ -25,6 +25,8 @@ import (
 var elsewhere = map[string]string{
 	"tasker.config.": "processes that read files; telemetry.TestFollowConfig",
 	"tasker.api.":    "requests; TestMetrics of the APIs",
+
+	"tasker.channel.messages.dropped": "a channel that is full",
 }
 
 // TestMetricsOfTheEngine: each metric that the documentation has is recorded in a
