@@ -131,6 +131,9 @@ func fit(template, path []string) int {
 // Check says how an answer breaks the document. An answer of a route that the
 // document does not have must be a problem.
 func (c *Contract) Check(method, path string, status int, header http.Header, body []byte) error {
+	if status == http.StatusRequestHeaderFieldsTooLarge {
+		return nil // the standard library answers before there is a request
+	}
 	o, ok := c.Find(method, path)
 	if !ok {
 		if status < http.StatusBadRequest {
