@@ -356,6 +356,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow all tasks by server-sent events
+         * @description An event task.created or task.changed says which task and what its state is now. Who comes back with Last-Event-ID gets what he missed; where that is not known any more the event reset comes first. Changes are noted only while somebody follows, and for two minutes after.
+         */
+        get: operations["follow-system"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/handlers": {
         parameters: {
             query?: never;
@@ -621,7 +641,7 @@ export interface paths {
         put?: never;
         /**
          * Create a task
-         * @description Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists.
+         * @description Its first steps are enqueued at once. The Location header says where to follow it. Where the same task exists already, by the identity_strategy of its template, the answer is 409 with existing_task_uuid; with an idempotency key it is 200 and the task that exists. With wait, or Prefer: wait=seconds, the answer comes with the steps once the task has ended, as when it is read.
          */
         post: operations["create-task"];
         delete?: never;
@@ -680,6 +700,26 @@ export interface paths {
         };
         /** List what operators did to a task, oldest first */
         get: operations["list-task-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{task_uuid}/events/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a task by server-sent events
+         * @description An event task has the task and its steps, without context and results: at once, and whenever one of them has changed. Once the task is over the event end follows. Who comes back with Last-Event-ID hears of what is different; when nothing can be any more, the answer is 204.
+         */
+        get: operations["follow-task"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2236,6 +2276,11 @@ export interface components {
             server_version: string;
         };
         Task: {
+            /**
+             * Format: date-time
+             * @description When the task was archived; absent while it is not
+             */
+            archived_at?: string;
             /**
              * Format: date-time
              * @description When the final state was reached
@@ -4141,6 +4186,84 @@ export interface operations {
             };
         };
     };
+    "follow-system": {
+        parameters: {
+            query?: {
+                /** @description Of the template */
+                name?: string;
+                namespace?: string;
+            };
+            header?: {
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events, until the client goes, the server stops, or an hour has passed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description There will be no further events */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-handlers": {
         parameters: {
             query?: {
@@ -5742,10 +5865,15 @@ export interface operations {
     };
     "create-task": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long to wait for a final state */
+                wait?: string;
+            };
             header?: {
                 /** @description The same as idempotency_key in the body */
                 "Idempotency-Key"?: string;
+                /** @description The same in seconds; the query counts more */
+                Prefer?: string;
             };
             path?: never;
             cookie?: never;
@@ -5760,6 +5888,7 @@ export interface operations {
             200: {
                 headers: {
                     Location?: string;
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5770,6 +5899,7 @@ export interface operations {
             201: {
                 headers: {
                     Location?: string;
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5888,6 +6018,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5969,6 +6100,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6192,6 +6324,91 @@ export interface operations {
             };
         };
     };
+    "follow-task": {
+        parameters: {
+            query?: never;
+            header?: {
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                task_uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events, until the client goes, the server stops, or an hour has passed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description There will be no further events */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "pause-task": {
         parameters: {
             query?: never;
@@ -6210,6 +6427,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6326,6 +6544,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6442,6 +6661,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6558,6 +6778,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied"?: string;
                     [name: string]: unknown;
                 };
                 content: {
