@@ -109,8 +109,7 @@ func (w *Worker) check(s scope) {
 	checkBatch(s.at("system.queue_config"), w.System.QueueConfig.BatchSize)
 	checkBatch(s.at("event_system.metadata.fallback_poller"), w.EventSystem.Metadata.FallbackPoller.BatchSize)
 	w.checkCapacity(s)
-	web := w.System.Web.Auth
-	auth := Auth{Enabled: web.Enabled, APIKeyHeader: web.APIKeyHeader, Credentials: web.Credentials, ProtectedRoutes: web.ProtectedRoutes}
+	auth := Auth(w.System.Web.Auth)
 	auth.check(s.at("system.web.auth"))
 	w.System.Web.TLS.check(s.at("system.web.tls"))
 }

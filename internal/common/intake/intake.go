@@ -131,7 +131,7 @@ func (d Door) accept(ctx context.Context, db postgres.DB, requests []Request, st
 	batch := accepted.group(entries, requests, extras{keys, identities, creating.stored}, stage)
 	existing, err := postgres.CreateTasks(ctx, db, batch)
 	creating.end(existing, err)
-	d.Metrics.count(ctx, began, accepted.IDs, entries, existing, err)
+	d.Metrics.count(ctx, began, stored{accepted.IDs, entries, existing, err})
 	if err != nil {
 		if postgres.IsDataError(err) {
 			return Accepted{}, fmt.Errorf("%w: PostgreSQL cannot store it: %s", ErrInvalid, postgres.Reason(err))

@@ -26,19 +26,26 @@ func NewMetrics(m *telemetry.Metrics) Metrics {
 	}
 }
 
-// count measures a call: existing are the tasks that were not created, err says
-// why none was.
-func (m *Metrics) count(ctx context.Context, began time.Time, ids []uuid.UUID, entries []*catalog.Entry, existing map[uuid.UUID]uuid.UUID, err error) {
+// A stored call is what became of its tasks.
+type stored struct {
+	ids      []uuid.UUID
+	entries  []*catalog.Entry
+	existing map[uuid.UUID]uuid.UUID // instead of tasks that were not created
+	err      error                   // why none was
+}
+
+// count measures a call.
+func (m *Metrics) count(ctx context.Context, began time.Time, call stored) {
 	if m.requests == nil {
 		return
 	}
 	m.creating.Record(ctx, time.Since(began).Seconds())
-	for i, e := range entries {
+	for i, e := range call.entries {
 		outcome := "created"
-		if _, there := existing[ids[i]]; there {
+		if _, there := call.existing[call.ids[i]]; there {
 			outcome = "duplicate"
 		}
-		if err != nil {
+		if call.err != nil {
 			outcome = "failed"
 		}
 		m.requests.Add(ctx, 1, e.Template.Namespace, e.Template.Name, outcome)

@@ -32,7 +32,7 @@ func Step(task uuid.UUID, ordinal int32) uuid.UUID {
 
 // Created is when the id of a task was made, to the millisecond.
 func Created(task uuid.UUID) time.Time {
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(task[:8]) >> 16)) //nolint:gosec // 48 bits
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(task[:8]) >> 16))
 }
 
 // Split is the inverse of [Step].

@@ -258,7 +258,7 @@ func TestLogger(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 	out.Reset()
-	log.Info("hello") //nolint:sloglint // there is no context
+	log.Info("hello")
 	if !strings.HasSuffix(out.String(), " msg=hello part=x\n") {
 		t.Errorf("got %s", out.String())
 	}

@@ -44,7 +44,7 @@ func HandleStream[I any](a *API, r Route, open func(context.Context, *I) (Next, 
 		if err != nil {
 			return nil, err
 		}
-		return &huma.StreamResponse{Body: func(hc huma.Context) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // a stream has the context of its connection
 			if next == nil {
 				hc.SetStatus(http.StatusNoContent)
 				return

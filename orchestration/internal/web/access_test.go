@@ -312,13 +312,25 @@ func TestNoSecretShows(t *testing.T) {
 	secrets := []string{"planted", strings.Split(i.private, "\n")[1], strings.TrimPrefix(token[1], "Bearer ")}
 	answers := ""
 	for _, headers := range [][]string{
-		nil, token, {"X-API-Key", "planted-api-key-0002"}, {"X-API-Key", "planted-in-a-file-0001"}, {"X-API-Key", "planted-wrong"},
-		{"Authorization", "Bearer planted"}, {"Authorization", "Basic planted"}, {"Authorization", token[1] + "x"},
+		nil, token,
+		{"X-API-Key", "planted-api-key-0002"},
+		{"X-API-Key", "planted-in-a-file-0001"},
+		{"X-API-Key", "planted-wrong"},
+		{"Authorization", "Bearer planted"},
+		{"Authorization", "Basic planted"},
+		{"Authorization", token[1] + "x"},
 		{"X-API-Key", "planted-api-key-0002", "Authorization", token[1]},
 	} {
 		for _, r := range [][3]string{
-			{"GET", "/config", ""}, {"GET", "/v1/tasks", ""}, {"GET", "/v1/tasks/x", ""}, {"POST", "/v1/tasks", "{"}, {"GET", "/nowhere", ""},
-			{"PUT", "/config", ""}, {"GET", "/metrics", ""}, {"GET", "/health/detailed", ""}, {"GET", "/openapi.json", ""},
+			{"GET", "/config", ""},
+			{"GET", "/v1/tasks", ""},
+			{"GET", "/v1/tasks/x", ""},
+			{"POST", "/v1/tasks", "{"},
+			{"GET", "/nowhere", ""},
+			{"PUT", "/config", ""},
+			{"GET", "/metrics", ""},
+			{"GET", "/health/detailed", ""},
+			{"GET", "/openapi.json", ""},
 		} {
 			got := s.ask(r[0], r[1], r[2], headers...)
 			answers += fmt.Sprint(got.status, got.header, got.body, "\n")

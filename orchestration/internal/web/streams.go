@@ -134,46 +134,64 @@ func (s *service) followSystem(ctx context.Context, in *followSystemInput) (web.
 	if err != nil {
 		return nil, err
 	}
-	renewed, pause := time.Now(), soon
+	f := follower{s: s, filter: postgres.ChangeFilter{Namespace: in.Namespace, Name: in.Name}, at: at, renewed: time.Now()}
 	greeting := []web.Event{{ID: at, Name: "ready", Data: struct{}{}}}
 	if in.Last != "" && fresh {
 		greeting[0].Name = "reset"
 	}
-	filter := postgres.ChangeFilter{Namespace: in.Namespace, Name: in.Name}
 	return func(ctx context.Context) ([]web.Event, error) {
 		if events := greeting; events != nil {
 			greeting = nil
 			return events, nil
 		}
-		for {
-			woken := s.changes.next()
-			if time.Since(renewed) > renew {
-				if _, _, err := postgres.WatchChanges(ctx, s.DB, at); err != nil {
-					return nil, err
-				}
-				renewed = time.Now()
-			}
-			found, err := postgres.ListChanges(ctx, s.DB, at, filter)
-			if err != nil {
+		return f.next(ctx)
+	}, nil
+}
+
+// A follower reads the log of changes for one stream.
+type follower struct {
+	s       *service
+	filter  postgres.ChangeFilter
+	at      string    // the last change it has seen
+	renewed time.Time // when it last wished that changes be noted
+}
+
+// next waits for changes.
+func (f *follower) next(ctx context.Context) ([]web.Event, error) {
+	for pause := soon; ; {
+		woken := f.s.changes.next()
+		if time.Since(f.renewed) > renew {
+			if _, _, err := postgres.WatchChanges(ctx, f.s.DB, f.at); err != nil {
 				return nil, err
 			}
-			if len(found) > 0 {
-				at, pause = found[len(found)-1].ID, soon
-				return changesOf(found), nil
-			}
-			timer := time.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return nil, ctx.Err()
-			case <-woken:
-				timer.Stop()
-				pause = soon
-			case <-timer.C:
-				pause = min(2*pause, seldom)
-			}
+			f.renewed = time.Now()
 		}
-	}, nil
+		found, err := postgres.ListChanges(ctx, f.s.DB, f.at, f.filter)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) > 0 {
+			f.at = found[len(found)-1].ID
+			return changesOf(found), nil
+		}
+		if pause, err = rest(ctx, woken, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// rest waits until woken or for the pause, and returns the pause to follow.
+func rest(ctx context.Context, woken <-chan struct{}, pause time.Duration) (time.Duration, error) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-woken:
+		return soon, nil
+	case <-timer.C:
+		return min(2*pause, seldom), nil
+	}
 }
 
 func changesOf(found []postgres.Change) []web.Event {

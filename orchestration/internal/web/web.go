@@ -64,7 +64,7 @@ type Deps struct {
 // address once it does.
 func Serve(ctx context.Context, common config.Common, cfg config.OrchestrationWeb, deps Deps, ready func(address string)) error {
 	s := &service{Deps: deps, watch: await.New(deps.DB, deps.Log, firstLook), follow: await.NewFollower(deps.DB, deps.Log, firstLook), stopping: ctx.Done()}
-	api := newAPI(s, common, cfg)
+	api := newAPI(s, common, cfg) //nolint:contextcheck // requests have theirs
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	watching, stop := context.WithCancel(ctx)

@@ -49,7 +49,7 @@ type Deps struct {
 // Serve answers requests until ctx ends. Ready, unless nil, is called with the
 // address once it does.
 func Serve(ctx context.Context, common config.Common, cfg config.WorkerWeb, deps Deps, ready func(address string)) error {
-	return newAPI(common, cfg, deps).Serve(ctx, ready)
+	return newAPI(common, cfg, deps).Serve(ctx, ready) //nolint:contextcheck // requests have theirs
 }
 
 // newAPI puts the routes together.
