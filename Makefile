@@ -31,7 +31,7 @@ build: ## put the commands into bin/
 	@go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: postgres rabbitmq pgbouncer cc node_modules lint ## everything that must hold: formatting, linters, all tests, generated files
+test: postgres rabbitmq cc node_modules lint ## everything that must hold: formatting, linters, all tests, generated files
 	go mod tidy -diff
 	CI=1 CGO_ENABLED=1 $(with_postgres) go test -race -shuffle=on -timeout=15m ./...
 
@@ -53,12 +53,12 @@ fmt: ## format the code
 	$(lint) fmt
 
 .PHONY: generate
-generate: postgres rabbitmq pgbouncer node_modules ## write generated documents and golden files anew (make test checks them)
+generate: postgres rabbitmq node_modules ## write generated documents and golden files anew (make test checks them)
 	UPDATE_GOLDEN=1 go test -count=1 -run 'TestTexts|TestEveryLeafIsLive' ./config ./internal/liveness # what the others embed
 	UPDATE_GOLDEN=1 $(with_postgres) go test -count=1 ./...
 
-.PHONY: postgres rabbitmq pgbouncer cc node
-postgres rabbitmq pgbouncer cc node:
+.PHONY: postgres rabbitmq cc node
+postgres rabbitmq cc node:
 	@sh scripts/ensure.sh $@
 
 .PHONY: node_modules

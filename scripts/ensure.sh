@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the make targets need and this machine lacks, through its package manager.
 #
-#   sh scripts/ensure.sh THING...      postgres, rabbitmq, pgbouncer, node (with npm), cc (for go test -race), make
+#   sh scripts/ensure.sh THING...      postgres, rabbitmq, node (with npm), cc (for go test -race), make
 #
 # Root, and whoever may use sudo without a password, gets it installed. Others get the one
 # command to run, and exit code 1. Of PostgreSQL, RabbitMQ and PgBouncer only the programs
@@ -30,17 +30,13 @@ has_rabbitmq() {
 	return 1
 }
 
-has_pgbouncer() {
-	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]
-}
-
 has_cc() {
 	[ "$(uname)" = Darwin ] && return 0 # there the race detector needs no C compiler
 	echo '#include <stdlib.h>' | gcc -fsyntax-only -x c - 2>/dev/null
 }
 
 has_node() {
-	command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
+	command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ]
 }
 
 has_make() { command -v make >/dev/null; }
@@ -55,7 +51,6 @@ packages() {
 	apk:rabbitmq) echo rabbitmq-server erlang ;;
 	brew:rabbitmq | pacman:rabbitmq) echo rabbitmq ;;
 	*:rabbitmq) echo rabbitmq-server ;;
-	*:pgbouncer) echo pgbouncer ;;
 	apt-get:cc) echo gcc libc6-dev ;;
 	dnf:cc | zypper:cc) echo gcc glibc-devel ;;
 	apk:cc) echo gcc musl-dev ;;
