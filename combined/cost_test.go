@@ -49,8 +49,8 @@ func TestCost(t *testing.T) {
 			if perCommit := float64(steps) / float64(applied); perCommit < 50 {
 				t.Errorf("%.0f steps per commit (%d commits), want at least 50", perCommit, applied)
 			}
-			if n := statements(e); n > steps/10 {
-				t.Errorf("%d statements for %d steps: does one of them run per step?\n%s", n, steps, report(e))
+			if n := most(e); n > steps/20 {
+				t.Errorf("a statement runs %d times for %d steps: does it run per step?\n%s", n, steps, report(e))
 			}
 			settle(e)
 			rows, hot := written(e, "steps")
@@ -153,6 +153,9 @@ const mine = `
 func calls(e *enginetest.Engine, like string) int {
 	return enginetest.Query[int](e, `select coalesce(sum(calls), 0)::int`+mine+` and query like $1`, like)
 }
+
+// most is how often the statement ran that ran most often.
+func most(e *enginetest.Engine) int { return enginetest.Query[int](e, `select coalesce(max(calls), 0)::int`+mine) }
 
 func statements(e *enginetest.Engine) int { return calls(e, "%") }
 

@@ -28,13 +28,14 @@ func (n *notebook) note(_ context.Context, e tasker.Event) {
 	n.events = append(n.events, e)
 }
 
-// of returns, sorted, what told says of the events of a task.
+// of returns, sorted, what told says of the events of a task, but for its dead
+// letter: that comes from housekeeping, when its turn is.
 func (n *notebook) of(task string, tell func(tasker.Event) string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var told []string
 	for _, e := range n.events {
-		if e.Metadata.Task == task {
+		if e.Metadata.Task == task && e.Name != "task.dead_lettered" {
 			told = append(told, tell(e))
 		}
 	}

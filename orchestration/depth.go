@@ -31,7 +31,7 @@ func newProber(sys *system.Context) *depth.Prober {
 		}
 		return all, nil
 	}
-	return depth.New(sys.Pool, queues, sys.Common.Queues.HealthCheckInterval.Duration(), sys.Metrics, sys.Log)
+	return depth.New(sys.Pool, queues, sys.Common.Queues.HealthCheckInterval.Duration(), sys.Log)
 }
 
 // nameOf names a loop as the code does, for people.

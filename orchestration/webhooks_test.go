@@ -372,7 +372,7 @@ func TestSlowReceivers(t *testing.T) {
 			e.Await(`select count(*) = 4 and bool_and(state = 'dead' and error like '%deadline exceeded%') from tasker.webhook_deliveries`)
 			mu.Lock()
 			defer mu.Unlock()
-			if peak != most {
+			if peak < most || peak > most+1 { // a receiver learns late that a request was given up
 				t.Errorf("%d requests at once, want %d", peak, most)
 			}
 		})

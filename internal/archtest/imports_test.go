@@ -45,7 +45,7 @@ internal/common/health            : . config
 internal/common/telemetry         : . config github.com/prometheus/client_golang/* go.opentelemetry.io/* google.golang.org/protobuf/*
 internal/common/channels          : . config
 internal/common/breakers          : config internal/common/health internal/common/telemetry github.com/sony/gobreaker/v2
-internal/common/depth             : internal/common/health internal/common/postgres internal/common/telemetry
+internal/common/depth             : internal/common/health internal/common/postgres
 internal/common/resources         : config internal/common/channels internal/common/health internal/common/telemetry
 internal/common/publisher         : . config internal/common/channels
 internal/common/postgres          : . config migrations internal/common/taskid github.com/google/uuid github.com/jackc/pgx/v5/*

@@ -10,7 +10,6 @@ import (
 
 	"github.com/tasker-systems/tasker-go/internal/common/health"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
-	"github.com/tasker-systems/tasker-go/internal/common/telemetry"
 )
 
 // How long a message may be due until somebody should look: what orchestrators
@@ -40,25 +39,8 @@ type Prober struct {
 }
 
 // New returns a prober of the queues that queues returns for each look.
-func New(db postgres.DB, queues func(ctx context.Context) ([]Queue, error), interval time.Duration, metrics *telemetry.Metrics, log *slog.Logger) *Prober {
-	p := &Prober{db: db, queues: queues, interval: interval, log: log}
-	metrics.Gauge("tasker.queue.depth", "", "Messages that are due in each queue, at most 100,000.", func(observe telemetry.Observe) {
-		for _, d := range p.last() {
-			observe(float64(d.Due), d.Queue)
-		}
-	}, "queue")
-	metrics.Gauge("tasker.queue.oldest_message.age", "s", "For how long the oldest message of each queue has been due.", func(observe telemetry.Observe) {
-		for _, d := range p.last() {
-			observe(d.Oldest.Seconds(), d.Queue)
-		}
-	}, "queue")
-	return p
-}
-
-func (p *Prober) last() []postgres.Depth {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.found
+func New(db postgres.DB, queues func(ctx context.Context) ([]Queue, error), interval time.Duration, log *slog.Logger) *Prober {
+	return &Prober{db: db, queues: queues, interval: interval, log: log}
 }
 
 // Run probes now and each interval until ctx ends.

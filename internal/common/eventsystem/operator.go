@@ -123,7 +123,11 @@ func (o *Operator) once(ctx context.Context, what string, do func(ctx context.Co
 	took := time.Since(began)
 	o.Record(took, err)
 	if o.slow > 0 && took >= o.slow {
-		o.log.InfoContext(ctx, "slow operation", "operation", what, "took", took, "error", err)
+		log := o.log
+		if err != nil {
+			log = log.With("error", err)
+		}
+		log.InfoContext(ctx, "slow operation", "operation", what, "took", took)
 	}
 	return err
 }
