@@ -155,7 +155,9 @@ func calls(e *enginetest.Engine, like string) int {
 }
 
 // most is how often the statement ran that ran most often.
-func most(e *enginetest.Engine) int { return enginetest.Query[int](e, `select coalesce(max(calls), 0)::int`+mine) }
+func most(e *enginetest.Engine) int {
+	return enginetest.Query[int](e, `select coalesce(max(calls), 0)::int`+mine)
+}
 
 func statements(e *enginetest.Engine) int { return calls(e, "%") }
 
