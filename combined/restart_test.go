@@ -52,25 +52,35 @@ func (r *runs) exactlyOnce(t *testing.T, n int) {
 	}
 }
 
-// TestRollingRestartOnRabbitMQ: two orchestrators and two workers are replaced
-// one after the other under load; no task fails and no result is lost.
-func TestRollingRestartOnRabbitMQ(t *testing.T) {
+// TestRollingRestart: two orchestrators and two workers are replaced one after
+// the other under load; no task fails, and no result is lost.
+func TestRollingRestart(t *testing.T) {
 	t.Parallel()
-	e := enginetest.Start(t, enginetest.Options{
-		Deployment: enginetest.None, Templates: taskertest.YAML(threeSteps), Settings: enginetest.RabbitMQ(t),
-	})
+	for backend, settings := range map[string]func(testing.TB) enginetest.Settings{
+		"pgmq":     func(testing.TB) enginetest.Settings { return enginetest.Settings{"common.queues.backend": `"pgmq"`} },
+		"rabbitmq": enginetest.RabbitMQ,
+	} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			e := enginetest.Start(t, enginetest.Options{
+				Deployment: enginetest.None, Templates: taskertest.YAML(threeSteps), Settings: settings(t),
+			})
+			restartInTurn(t, e)
+		})
+	}
+}
+
+func restartInTurn(t *testing.T, e *enginetest.Engine) {
+	t.Helper()
 	ran := &runs{count: map[string]int{}}
 	handlers := enginetest.Handlers{"work": ran.handle}
 	var old []func() *enginetest.Process // each stops one and starts another
-	start := func() {
-		for range 2 {
-			orchestrator, worker := e.StartOrchestrator(), e.StartWorker(handlers)
-			old = append(old,
-				func() *enginetest.Process { orchestrator.Stop(); return e.StartOrchestrator() },
-				func() *enginetest.Process { worker.Stop(); return e.StartWorker(handlers) })
-		}
+	for range 2 {
+		orchestrator, worker := e.StartOrchestrator(), e.StartWorker(handlers)
+		old = append(old,
+			func() *enginetest.Process { orchestrator.Stop(); return e.StartOrchestrator() },
+			func() *enginetest.Process { worker.Stop(); return e.StartWorker(handlers) })
 	}
-	start()
 	const each = 30
 	for _, replace := range old {
 		for range each {
@@ -80,4 +90,5 @@ func TestRollingRestartOnRabbitMQ(t *testing.T) {
 	}
 	e.Await(`select count(*) = $1 from tasker.tasks where state = 'complete'`, each*len(old))
 	ran.exactlyOnce(t, each*len(old))
+	e.Await(`select not exists (select from tasker.steps where lost > 0)`)
 }
