@@ -128,6 +128,25 @@ func TestEveryRouteAsksWhoCalls(t *testing.T) {
 	}
 }
 
+// TestSearchingContexts: what a search finds in contexts is for those who may read
+// them.
+func TestSearchingContexts(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	s := startServer(t, i.overlay)
+	for right, want := range map[permission.Permission]int{
+		permission.TasksContextRead: http.StatusOK, permission.TasksRead: http.StatusOK, permission.StepsRead: http.StatusForbidden,
+	} {
+		header := i.header(permission.TasksList, right)
+		if got := s.status("GET", "/v1/tasks?context=%24.a", header...); got != want {
+			t.Errorf("with %s: %d, want %d", right, got, want)
+		}
+		if got := s.status("GET", "/v1/tasks", header...); got != http.StatusOK {
+			t.Errorf("with %s, no context asked for: %d", right, got)
+		}
+	}
+}
+
 // TestShippedRules: the rules that are there without being written hold.
 func TestShippedRules(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	tasker "github.com/tasker-systems/tasker-go"
+	"github.com/tasker-systems/tasker-go/internal/common/auth"
+	"github.com/tasker-systems/tasker-go/internal/common/permission"
 	"github.com/tasker-systems/tasker-go/internal/common/postgres"
 	"github.com/tasker-systems/tasker-go/internal/common/web"
 )
@@ -40,9 +42,20 @@ type listOutput struct {
 	}
 }
 
+// What a path finds tells what is in a context, bit by bit.
+var errContexts = errors.New("searching contexts needs " + string(permission.TasksContextRead) + " or " + string(permission.TasksRead))
+
+func maySeeContexts(ctx context.Context) bool {
+	c := auth.CallerOf(ctx)
+	return c == nil || permission.Granted(c.Granted, permission.TasksContextRead) || permission.Granted(c.Granted, permission.TasksRead)
+}
+
 // listTasks answers with a page of tasks.
 func (s *service) listTasks(ctx context.Context, in *listInput) (*listOutput, error) {
 	if in.Context != "" {
+		if !maySeeContexts(ctx) {
+			return nil, errContexts
+		}
 		err := postgres.CheckPath(ctx, s.DB, in.Context)
 		if _, none := errors.AsType[*postgres.PathError](err); none {
 			return nil, &web.Located{Err: err, Location: "query.context"}

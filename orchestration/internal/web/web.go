@@ -130,6 +130,7 @@ func codeOf(err error) web.Code {
 		code web.Code
 	}{
 		{errTooLarge, web.PayloadTooLarge},
+		{errContexts, web.Forbidden},
 		{catalog.ErrUnknownTemplate, web.UnknownTemplate},
 		{intake.ErrInvalid, web.BadRequest},
 		{errLimit, web.BadRequest},
