@@ -28,7 +28,7 @@ func (m *Metrics) Counter(name, help string, labels ...string) *Counter {
 		return nil
 	}
 	c, err := m.meter.Int64Counter(name, metric.WithDescription(help))
-	return &Counter{must(c, err), newSeries(name, labels)}
+	return &Counter{must(c, err), m.declare("counter", name, "", help, labels)}
 }
 
 // Add counts n more, which is not negative.
@@ -56,7 +56,7 @@ func (m *Metrics) Histogram(name, unit, help string, bounds []float64, labels ..
 		return nil
 	}
 	h, err := m.meter.Float64Histogram(name, metric.WithUnit(unit), metric.WithDescription(help), metric.WithExplicitBucketBoundaries(bounds...))
-	return &Histogram{must(h, err), newSeries(name, labels)}
+	return &Histogram{must(h, err), m.declare("histogram", name, unit, help, labels)}
 }
 
 // Record adds a measurement.
@@ -77,7 +77,7 @@ func (m *Metrics) Gauge(name, unit, help string, read func(Observe), labels ...s
 	if m == nil {
 		return
 	}
-	s := newSeries(name, labels)
+	s := m.declare("gauge", name, unit, help, labels)
 	_, err := m.meter.Float64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(help), metric.WithFloat64Callback(s.callback(read)))
 	must(struct{}{}, err)
 }
@@ -87,7 +87,7 @@ func (m *Metrics) Total(name, help string, read func(Observe), labels ...string)
 	if m == nil {
 		return
 	}
-	s := newSeries(name, labels)
+	s := m.declare("total", name, "", help, labels)
 	_, err := m.meter.Float64ObservableCounter(name, metric.WithDescription(help), metric.WithFloat64Callback(s.callback(read)))
 	must(struct{}{}, err)
 }
@@ -110,10 +110,19 @@ type series struct {
 	known map[[most]string]metric.MeasurementOption
 }
 
-func newSeries(name string, labels []string) *series {
+// declare returns the series of a metric. It panics where another part has
+// declared the name differently: every scrape would fail.
+func (m *Metrics) declare(kind, name, unit, help string, labels []string) *series {
 	if len(labels) > most {
 		panic(fmt.Sprintf("telemetry: %s has more than %d labels", name, most))
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	declaration := fmt.Sprintf("%s in %q with labels %q: %s", kind, unit, labels, help)
+	if before, there := m.declared[name]; there && before != declaration {
+		panic(fmt.Sprintf("telemetry: %s is declared as a %s and as a %s", name, before, declaration))
+	}
+	m.declared[name] = declaration
 	return &series{name: name, labels: labels, known: map[[most]string]metric.MeasurementOption{}}
 }
 

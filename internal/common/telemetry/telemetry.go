@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -39,6 +40,9 @@ type Metrics struct {
 	registry *prometheus.Registry
 	meter    metric.Meter
 	provider *sdk.MeterProvider
+
+	mu       sync.Mutex
+	declared map[string]string // by name: the rest of the declaration
 }
 
 // A Process says whose metrics and traces these are.
@@ -73,7 +77,7 @@ func New(cfg config.Telemetry, p Process) (*Metrics, error) {
 			sdk.WithInterval(cfg.Metrics.CollectionInterval.Duration()))))
 	}
 	provider := sdk.NewMeterProvider(options...)
-	return &Metrics{registry: registry, meter: provider.Meter(scope), provider: provider}, nil
+	return &Metrics{registry: registry, meter: provider.Meter(scope), provider: provider, declared: map[string]string{}}, nil
 }
 
 // Close pushes a last time, for no longer than a few seconds.

@@ -134,6 +134,10 @@ func TestWrongUse(t *testing.T) {
 		"bad name":        func() { m.Counter("no good", "X.") },
 		"too many labels": func() { m.Counter("a", "X.", "1", "2", "3", "4", "5") },
 		"no value":        func() { m.Counter("b", "X.", "x").Add(t.Context(), 1) },
+		"two of a name": func() {
+			m.Gauge("c", "", "X.", func(telemetry.Observe) {})
+			m.Gauge("c", "", "Y.", func(telemetry.Observe) {})
+		},
 	} {
 		func() {
 			defer func() {
