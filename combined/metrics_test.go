@@ -23,8 +23,10 @@ import (
 
 // of another part: nothing in a run of workflows brings them about.
 var elsewhere = map[string]string{
-	"tasker.config.": "processes that read files; telemetry.TestFollowConfig",
-	"tasker.api.":    "requests; TestMetrics of the APIs",
+	"tasker.config.":     "processes that read files; telemetry.TestFollowConfig",
+	"tasker.api.":        "requests; TestMetrics of the APIs",
+	"tasker.auth.":       "requests; TestNoSecretShows",
+	"tasker.permission.": "requests; TestNoSecretShows",
 
 	"tasker.channel.messages.dropped": "a channel that is full",
 }
@@ -40,7 +42,7 @@ func TestMetricsOfTheEngine(t *testing.T) {
 		for name, labels := range runMixed(t, d) {
 			recorded[name] = true
 			if documented[name] != nil && !slices.Equal(labels, documented[name]) {
-				t.Errorf("%s has the labels %q, the documentation says %q", name, labels, documented[name])
+				t.Errorf("%s has the labels and the unit %q, the documentation says %q", name, labels, documented[name])
 			}
 			if documented[name] == nil {
 				t.Errorf("%s is not in docs/telemetry.md", name)
@@ -56,7 +58,7 @@ func TestMetricsOfTheEngine(t *testing.T) {
 }
 
 // documentedMetrics are the metrics in the first table of metrics, with their
-// labels, sorted.
+// labels, sorted, and the unit where Prometheus puts it into the name.
 func documentedMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/telemetry.md")
@@ -64,13 +66,13 @@ func documentedMetrics(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	documented := map[string][]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(tasker\\.[a-z_.]+)` \\| (?:counter|gauge|histogram)[^|]*\\| ([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(tasker\\.[a-z_.]+)` \\| (?:counter|gauge|histogram)(?:, (s|1))? \\| ([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
 		labels := []string{}
-		if row[2] != "" {
-			labels = strings.Split(strings.TrimSpace(row[2]), ", ")
+		if row[3] != "" {
+			labels = strings.Split(strings.TrimSpace(row[3]), ", ")
 		}
 		slices.Sort(labels)
-		documented[row[1]] = labels
+		documented[row[1]] = append(labels, "in "+row[2])
 	}
 	if len(documented) < 40 {
 		t.Fatalf("found %d metrics", len(documented))
@@ -133,11 +135,12 @@ func runMixed(t *testing.T, d enginetest.Deployment) map[string][]string {
 // id is what the value of no label may look like.
 var id = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}`)
 
-// labelsOf returns the labels of metrics, sorted.
+// labelsOf returns the labels of metrics, sorted, and their units, without those
+// that are mere words for what is counted.
 func labelsOf(t *testing.T, all []*metricspb.Metric) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
-	note := func(name string, attributes []*commonpb.KeyValue) {
+	note := func(name, unit string, attributes []*commonpb.KeyValue) {
 		labels := []string{}
 		for _, a := range attributes {
 			labels = append(labels, a.GetKey())
@@ -146,14 +149,17 @@ func labelsOf(t *testing.T, all []*metricspb.Metric) map[string][]string {
 			}
 		}
 		slices.Sort(labels)
-		found[name] = labels
+		if strings.HasPrefix(unit, "{") {
+			unit = ""
+		}
+		found[name] = append(labels, "in "+unit)
 	}
 	for _, m := range all {
 		for _, p := range slices.Concat(m.GetSum().GetDataPoints(), m.GetGauge().GetDataPoints()) {
-			note(m.GetName(), p.GetAttributes())
+			note(m.GetName(), m.GetUnit(), p.GetAttributes())
 		}
 		for _, p := range m.GetHistogram().GetDataPoints() {
-			note(m.GetName(), p.GetAttributes())
+			note(m.GetName(), m.GetUnit(), p.GetAttributes())
 		}
 	}
 	return found
