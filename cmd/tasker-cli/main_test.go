@@ -111,7 +111,7 @@ func transcripts(t *testing.T, dir string, setup func(testing.TB, *testscript.En
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") == "1",
-		Deadline:            time.Now().Add(2 * time.Minute), // a command that hangs says where
+		Deadline:            time.Now().Add(8 * time.Minute), // a command that hangs says where
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TASKER_PG_BIN", os.Getenv("TASKER_PG_BIN"))
