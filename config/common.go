@@ -282,7 +282,7 @@ type RabbitMQ struct {
 	// URL names the broker, its virtual host and the user, who must be allowed to
 	// configure, write and read there. Set RABBITMQ_URL for each installation; amqps
 	// encrypts.
-	URL string `toml:"url" len:"1.." secret:"true" default:"'amqp://guest:guest@localhost:5672/'" format:"broker-url"`
+	URL string `toml:"url" len:"1.." secret:"true" default:"'${RABBITMQ_URL:-amqp://guest:guest@localhost:5672/}'" format:"broker-url"`
 
 	// PrefetchCount is how many messages of a namespace a worker holds at a time; 0
 	// means as many as it has slots. Raise it above that where the broker is far

@@ -330,7 +330,7 @@ func (l *loader) liftEnvironment(tree *tomltree.Value, section string) *tomltree
 
 // decode turns the merged tree into a configuration and checks it.
 func (l *loader) decode(merged *tomltree.Value) (*Loaded, error) {
-	tree, unset, problems := tomltree.Expand(merged, tomltree.Variables{
+	tree, unset, problems := tomltree.Expand(schema().AddPlaceholders(merged), tomltree.Variables{
 		Lookup: l.opts.LookupEnv, Allowed: AllowedVariables(), Secret: schema().IsSecret, ReadFile: os.ReadFile,
 	})
 	l.report.Add(problems...)

@@ -306,6 +306,29 @@ func TestLoadVariables(t *testing.T) {
 
 // TestLoadReportsAllVariables has two required variables missing, and other
 // faults besides.
+// TestLoadDefaultVariables covers defaults that name a variable: the key stands in
+// no file.
+func TestLoadDefaultVariables(t *testing.T) {
+	t.Parallel()
+	const preset, given, written = "amqp://guest:guest@localhost:5672/", "amqps://tasker:secret@broker:5671/tasker", "amqp://other:secret@here:5672/"
+	for _, c := range []struct {
+		name, overlay, want string
+		variables           []string
+	}{
+		{name: "unset", want: preset},
+		{name: "set", want: given, variables: []string{"RABBITMQ_URL", given}},
+		{name: "written", want: written, variables: []string{"RABBITMQ_URL", given}, overlay: "[common.queues.rabbitmq]\nurl = '" + written + "'"},
+	} {
+		if got := load(t, ContextCommon, options(Test, c.overlay, c.variables...)).Common.Queues.RabbitMQ.URL; got != c.want {
+			t.Errorf("%s: the broker is %s, want %s", c.name, got, c.want)
+		}
+	}
+	got := errorsOf(report(t, ContextCommon, options(Test, "", "RABBITMQ_URL", "http://broker")))
+	if want := []string{"bad-url common.queues.rabbitmq.url"}; !slices.Equal(got, want) {
+		t.Errorf("a bad URL gives %q, want %q", got, want)
+	}
+}
+
 func TestLoadReportsAllVariables(t *testing.T) {
 	t.Parallel()
 	overlay := "[common.queues]\ndefault_batch_size = 0\n[worker.system]\nworker_id = \"${TASKER_WORKER_ID}\"\n"

@@ -44,7 +44,11 @@ func (s *Schema) Chain(key string, v *Value) []Link {
 		chain = append(chain, link)
 	}
 	if preset != "" {
-		chain = append(chain, Link{Text: preset})
+		link := Link{Text: preset}
+		if v != nil && v.file == nil {
+			link.Uses = v.Uses()
+		}
+		chain = append(chain, link)
 	}
 	return chain
 }

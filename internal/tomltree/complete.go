@@ -2,6 +2,17 @@ package tomltree
 
 import "strings"
 
+// AddPlaceholders returns tree with the defaults that name variables, for
+// [Expand] to fill in. A table that is absent stays so.
+func (s *Schema) AddPlaceholders(tree *Value) *Value {
+	for _, d := range s.late {
+		if tree.Lookup(d.path[:len(d.path)-1]...) != nil && tree.Lookup(d.path...) == nil {
+			tree, _ = Merge(tree, d.preset.Nest(d.path...)) // never clashes: it was missing
+		}
+	}
+	return tree
+}
+
 // Complete returns tree, which [Schema.Decode] found sound, as its reader sees
 // it: defaults filled in, numbers and booleans in place of the placeholders that
 // stood for them, numbered tables as lists, no keys that document others. Where

@@ -18,7 +18,8 @@ import (
 //	len:"1..63"         bounds of the length of a string (in characters) or slice
 //	enum:"a|b"          the strings allowed, also for every string in a slice
 //	default:"'x'"       the value of an absent key, as TOML; without the tag
-//	                    the key is required, save for pointers
+//	                    the key is required, save for pointers; placeholders
+//	                    in it need [Schema.AddPlaceholders]
 //	format:"name"       one of the formats given to [NewSchema], for a string
 //	secret:"true"       the value never shows in a problem
 //	reload:"live"       kept for programs that change values while they run
@@ -37,7 +38,14 @@ type Schema struct {
 	plan    *structPlan
 	root    *Node
 	fields  []Field
+	late    []lateDefault
 	secrets map[string]bool // by key
+}
+
+// A lateDefault is a default with a placeholder in it.
+type lateDefault struct {
+	path   []string
+	preset *Value
 }
 
 // A Format is a rule for strings that a tag cannot spell out.
@@ -101,7 +109,7 @@ func (n *Node) child(key string) *Node {
 func NewSchema(t reflect.Type, formats map[string]Format) *Schema {
 	p := planner{formats: formats}
 	node := &Node{Kind: Section, Field: Field{Type: t}}
-	s := &Schema{plan: p.structPlan(t, node), root: node, fields: p.fields, secrets: map[string]bool{}}
+	s := &Schema{plan: p.structPlan(t, node), root: node, fields: p.fields, late: p.late, secrets: map[string]bool{}}
 	for _, f := range p.fields {
 		if f.Secret {
 			s.secrets[f.Key] = true
@@ -200,7 +208,8 @@ func (p *structPlan) indexNear(i int, key string) int {
 type planner struct {
 	formats map[string]Format
 	fields  []Field // the leaves so far
-	inSlice bool    // the keys of a slice's elements are no leaves
+	late    []lateDefault
+	inSlice bool // the keys of a slice's elements are no leaves
 }
 
 // structPlan prepares struct type t, whose keys come below node.
@@ -303,6 +312,9 @@ func (p *planner) leaf(node *Node, f reflect.StructField, plan *fieldPlan) {
 	node.Reload = f.Tag.Get("reload")
 	if !p.inSlice {
 		p.fields = append(p.fields, node.Field)
+		if plan.preset != nil && strings.Contains(plan.preset.text, "${") {
+			p.late = append(p.late, lateDefault{strings.Split(node.Key, "."), plan.preset})
+		}
 	}
 }
 
