@@ -110,7 +110,7 @@ func (d *devCommand) announce(db *database, orchestration, worker string) {
 	s := newScreen(d.env, d.env.Stdout)
 	s.printf("%s", s.paint(bold, "Tasker runs."))
 	if api != "" {
-		s.printf("  API       %s/v1/tasks, %s/openapi.json", api, api)
+		s.printf("  API       %s/v1/tasks, described at %s/api-docs/ui", api, api)
 	}
 	if health != "" {
 		s.printf("  worker    %s/health/detailed", health)
