@@ -35,9 +35,24 @@ const (
 	Split    Mode = "split"    // a process each
 )
 
+// Servers are what the roles run on.
+type Servers struct {
+	DatabaseURL string // migrated when it is not
+	RabbitMQURL string // of a virtual host that is nobody else's; empty: the queues are in the database
+}
+
+// Backend is what carries the messages.
+func (s Servers) Backend() config.Backend {
+	if s.RabbitMQURL != "" {
+		return config.BackendRabbitMQ
+	}
+	return config.BackendPGMQ
+}
+
 // Options say what to measure.
 type Options struct {
-	DatabaseURL    string // migrated when it is not
+	Servers
+
 	Mode           Mode
 	Workload       string  // W1 to W5
 	Repetitions    int     // of each measurement
@@ -51,20 +66,24 @@ type Options struct {
 	Log      *slog.Logger
 }
 
+// String names what is measured, for people.
+func (o Options) String() string { return fmt.Sprintf("%s %s %s", o.Mode, o.Backend(), o.Workload) }
+
 // A Result is one measurement: throughput when WorkflowsPerSecond is set, idle
 // latency when Samples is.
 type Result struct {
-	Peer               string  `json:"peer"`
-	Mode               Mode    `json:"mode"`
-	Workload           string  `json:"workload"`
-	Repetition         int     `json:"rep"`
-	N                  int     `json:"n,omitempty"`
-	Seconds            float64 `json:"seconds,omitempty"`
-	WorkflowsPerSecond float64 `json:"wf_per_s,omitempty"`
-	StepsPerSecond     float64 `json:"steps_per_s,omitempty"`
-	Samples            int     `json:"samples,omitempty"`
-	P50                float64 `json:"p50_ms,omitempty"`
-	P99                float64 `json:"p99_ms,omitempty"`
+	Peer               string         `json:"peer"`
+	Mode               Mode           `json:"mode"`
+	Backend            config.Backend `json:"backend"`
+	Workload           string         `json:"workload"`
+	Repetition         int            `json:"rep"`
+	N                  int            `json:"n,omitempty"`
+	Seconds            float64        `json:"seconds,omitempty"`
+	WorkflowsPerSecond float64        `json:"wf_per_s,omitempty"`
+	StepsPerSecond     float64        `json:"steps_per_s,omitempty"`
+	Samples            int            `json:"samples,omitempty"`
+	P50                float64        `json:"p50_ms,omitempty"`
+	P99                float64        `json:"p99_ms,omitempty"`
 }
 
 // What a benchmark changes in the layered configuration, by section: room to
@@ -78,6 +97,12 @@ max_connections = 20
 min_connections = 4
 [common.database.variables]
 statement_timeout = 60000
+`
+	rabbitmqOverlay = `
+[common.queues]
+backend = "rabbitmq"
+[common.queues.rabbitmq]
+url = '%s'
 `
 	orchestrationOverlay = `
 [orchestration.system]
@@ -100,8 +125,11 @@ max_memory_mb = 65536
 )
 
 // Config is the configuration of a benchmark.
-func Config(c config.Context, databaseURL string) (*config.Config, error) {
-	text := fmt.Sprintf(commonOverlay, databaseURL)
+func Config(c config.Context, on Servers) (*config.Config, error) {
+	text := fmt.Sprintf(commonOverlay, on.DatabaseURL)
+	if on.Backend() == config.BackendRabbitMQ {
+		text += fmt.Sprintf(rabbitmqOverlay, on.RabbitMQURL)
+	}
 	if c == config.ContextOrchestration || c == config.ContextComplete {
 		text += orchestrationOverlay
 	}
@@ -145,7 +173,7 @@ func start(ctx context.Context, opts Options) (stop func() error, err error) {
 	if opts.Mode == Split {
 		return startSplit(ctx, opts)
 	}
-	cfg, err := Config(config.ContextComplete, opts.DatabaseURL)
+	cfg, err := Config(config.ContextComplete, opts.Servers)
 	if err != nil {
 		return nil, err
 	}
@@ -186,16 +214,16 @@ func startSplit(ctx context.Context, opts Options) (func() error, error) {
 
 // RunRole is what a process started by StartRole does: it plays the role until
 // ctx ends.
-func RunRole(ctx context.Context, role, databaseURL string, log *slog.Logger) error {
+func RunRole(ctx context.Context, role string, on Servers, log *slog.Logger) error {
 	switch role {
 	case "orchestration":
-		cfg, err := Config(config.ContextOrchestration, databaseURL)
+		cfg, err := Config(config.ContextOrchestration, on)
 		if err != nil {
 			return err
 		}
 		return orchestration.Run(ctx, cfg, log)
 	case "worker":
-		cfg, err := Config(config.ContextWorker, databaseURL)
+		cfg, err := Config(config.ContextWorker, on)
 		if err != nil {
 			return err
 		}
@@ -215,7 +243,7 @@ type bench struct {
 }
 
 func (b *bench) run(ctx context.Context) error {
-	cfg, err := Config(config.ContextCommon, b.opts.DatabaseURL)
+	cfg, err := Config(config.ContextCommon, b.opts.Servers)
 	if err != nil {
 		return err
 	}
@@ -288,10 +316,10 @@ func (b *bench) throughput(ctx context.Context) error {
 		}
 		perSecond := float64(n) / d.Seconds()
 		b.report(Result{
-			Peer: "tasker", Mode: b.opts.Mode, Workload: b.opts.Workload, Repetition: rep, N: n, Seconds: d.Seconds(),
+			Peer: "tasker", Mode: b.opts.Mode, Backend: b.opts.Backend(), Workload: b.opts.Workload, Repetition: rep, N: n, Seconds: d.Seconds(),
 			WorkflowsPerSecond: perSecond, StepsPerSecond: perSecond * float64(b.workload.Steps),
 		})
-		b.progress("%s %s: %d workflows in %.2f s, %.0f/s", b.opts.Mode, b.opts.Workload, n, d.Seconds(), perSecond)
+		b.progress("%s: %d workflows in %.2f s, %.0f/s", b.opts, n, d.Seconds(), perSecond)
 	}
 	return nil
 }
@@ -331,11 +359,11 @@ func (b *bench) latency(ctx context.Context) error {
 			pause(ctx, 5*time.Millisecond)
 		}
 		r := Result{
-			Peer: "tasker", Mode: b.opts.Mode, Workload: b.opts.Workload, Repetition: rep,
+			Peer: "tasker", Mode: b.opts.Mode, Backend: b.opts.Backend(), Workload: b.opts.Workload, Repetition: rep,
 			Samples: len(samples), P50: percentile(samples, 0.5), P99: percentile(samples, 0.99),
 		}
 		b.report(r)
-		b.progress("%s %s: idle p50 %.1f ms, p99 %.1f ms", b.opts.Mode, b.opts.Workload, r.P50, r.P99)
+		b.progress("%s: idle p50 %.1f ms, p99 %.1f ms", b.opts, r.P50, r.P99)
 	}
 	return nil
 }
